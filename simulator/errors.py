@@ -150,7 +150,9 @@ class UnknownKindError(RegistryError, LookupError):
     def __str__(self) -> str:
         """Return the message with the near miss and the known names."""
         near = f"did you mean {self.nearest!r}? " if self.nearest else ""
-        return f"unknown {self.family} {self.kind!r} ({near}known: {', '.join(self.known) or 'none'})"
+        return (
+            f"unknown {self.family} {self.kind!r} ({near}known: {', '.join(self.known) or 'none'})"
+        )
 
 
 class DuplicateKindError(RegistryError):
