@@ -313,8 +313,9 @@ def parse_rate(value: object) -> float:
         _RATE_Q.refuse_at(text, longest.end() if longest else _digits(text))
     if found[3] and found[3].lower() in _SCALE_LETTERS:
         near = found[3].lower().replace("m", "M").replace("g", "G")
+        where = f"{found[3]!r} at character {found.start(3) + 1}"
         _RATE_Q.refuse(
-            f"rate {text!r}: {found[3]!r} at character {found.start(3) + 1} stands apart from the number",
+            f"rate {text!r}: {where} stands apart from the number",
             f"write '{found[1]}{near}/{found[4]}'",
         )
     scale = _scale(_RATE_Q, text, found)
