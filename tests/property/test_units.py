@@ -7,12 +7,15 @@ from simulator.errors import QuantityError
 durations = st.one_of(
     st.just(0.0),
     st.floats(units.DURATION_S_MIN, units.DURATION_S_MAX),
+    st.floats(units.DURATION_S_MIN, 1e-6),
+    st.floats(1e-6, 1.0),
     st.integers(1, 10**9).map(float),
     st.integers(1, 10**6).map(lambda ms: ms / 1000),
 )
 rates = st.one_of(
     st.just(0.0),
     st.floats(units.RATE_RPS_MIN, units.RATE_RPS_MAX),
+    st.floats(units.RATE_RPS_MIN, 1.0),
     st.integers(1, 10**6).map(lambda n: n / 60),
     st.integers(1, 10**6).map(lambda n: n * 100.0),
 )

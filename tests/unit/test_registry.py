@@ -126,6 +126,14 @@ def test_missing_import_inside_a_mechanism_is_not_hidden(tmp_path, monkeypatch):
             own.kinds("fault")
 
 
+def test_missing_import_of_a_folder_is_not_taken_for_a_missing_folder(tmp_path, monkeypatch):
+    make_package(tmp_path / "reg_broken_folder", {})
+    (tmp_path / "reg_broken_folder" / "__init__.py").write_text("import reg_no_such_module\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="reg_no_such_module"):
+        Registry({"fault": "reg_broken_folder"}).kinds("fault")
+
+
 def test_plugin_that_cannot_be_loaded_is_named():
     plugin = EntryPoint("acme", "reg_absent:Thing", registry.ENTRY_POINT_GROUP)
     with pytest.raises(PluginError, match=r"'acme' \(reg_absent:Thing\) cannot be loaded"):
