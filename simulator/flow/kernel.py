@@ -1,0 +1,798 @@
+"""Compiled data plane: cohorts of attempts through pools, in steps of each pool's own length.
+
+The readable twin with the same equation numbers is :mod:`simulator.flow.reference`; MODEL.md has
+the derivations. One step of a pool covers ``(t - h, t]``. Within a tick every due pool computes
+from what was published at earlier ticks, then all publish: the result does not depend on the order
+of the pools.
+
+Pools sleep while their flows do not change: counters then grow linearly. A pool wakes when an
+input changes by more than ``TOLERANCE`` or when a linear drift reaches a bound.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+REQUIRED, OPTIONAL, ASYNCHRONOUS, CLIENT, CONTROL = range(5)
+ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
+PER_FIRST_TRY, PER_SUCCESS = 1, 2
+TINY = 1e-9
+"""Amounts (requests) below this are no work."""
+TOLERANCE = 5e-4
+"""Relative change of a flow that counts as a change (step control)."""
+FOREVER = np.iinfo(np.int64).max
+CERTAIN = 16.0
+"""Slack in service times above which an exponential service surely ends (1 - 1e-7)."""
+HYSTERESIS = 0.1
+"""A watched share has risen again when it is this part of the way from threshold to 1 above it."""
+
+
+@njit(cache=True, nogil=True)
+def _back_later(pools, edges, atts, line, e, k, amount, steps):
+    """Put ``amount`` of attempt ``k + 1`` into the delay line, ``steps`` from now (E7)."""
+    a = edges[e]
+    att = a.att + k
+    h = pools[a.callee].h
+    n, r = a.n_line, a.retries
+    now = pools[a.callee].count
+    base = atts[att].backoff / h
+    atts[att + 1].pending += amount
+    if a.jitter == 1:
+        width = max(1, int(round(base)))
+        width = min(width, n - 2 - min(steps, n - 3))
+        first = (now + max(1, min(steps, n - 3))) % n
+        last = (now + max(1, min(steps, n - 3)) + width) % n
+        line[a.line + first * r + k] += amount / width
+        line[a.line + last * r + k] -= amount / width
+    else:
+        slot = (now + min(n - 1, steps + int(round(base)))) % n
+        line[a.line + slot * r + k] += amount
+
+
+@njit(cache=True, nogil=True)
+def _fail(pools, edges, atts, line, e, k, amount, age, steps):
+    """An amount of attempt ``k`` failed at ``age``: retry or give up (E6, E7, E8)."""
+    a = edges[e]
+    att = a.att + k
+    again = 0.0
+    if k < a.retries:
+        again = amount
+        if a.budget > 0:
+            again = min(again, a.tokens)
+            edges[e].tokens -= again
+    if again > 0.0:
+        wait = atts[att].backoff * (0.5 if a.jitter == 1 else 1.0)
+        atts[att + 1].elapsed = atts[att].elapsed + age + wait
+        _back_later(pools, edges, atts, line, e, k, again, steps)
+    lost = amount - again
+    if lost > 0.0:
+        edges[e].x_failed += lost
+        edges[e].x_latency += lost * (atts[att].elapsed + age)
+
+
+@njit(cache=True, nogil=True)
+def _expire(arrays, p):
+    """Time out what has waited its timeout (E5); return the amount."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    n, m = P.n_slot, P.n_col
+    total = 0.0
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        age = edges[e].n_age
+        slot = (P.head - age + n) % n
+        base = P.ring + slot * m + edges[e].col
+        for k in range(edges[e].retries + 1):
+            w = waiting[base + k]
+            gone = w + late[base + k]
+            if gone == 0.0:
+                continue
+            waiting[base + k] = 0.0
+            late[base + k] = 0.0
+            if w > 0.0:
+                if P.late == ZOMBIE:
+                    dead[P.dead + slot] += w
+                else:
+                    pools[p].q -= w
+            pools[p].in_ring -= gone
+            total += gone
+            _fail(pools, edges, atts, line, e, k, gone, age * P.h, 0)
+    if pools[p].in_ring < TINY:
+        pools[p].in_ring = 0.0
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _outlook_of_callees(pools, edges, out_edge, p):
+    """Success and waiting time that the callees add to a request of pool ``p`` (E9, E10)."""
+    p_down = 1.0
+    hold = 0.0
+    blocked = 0.0
+    done = 0.0
+    for i in range(pools[p].out0, pools[p].out1):
+        a = edges[out_edge[i]]
+        if a.kind == ASYNCHRONOUS:
+            continue
+        hold += a.calls * a.latency
+        blocked += a.in_flight
+        done += a.done_r
+        if a.kind == REQUIRED and a.p_ok < 1.0:
+            if a.calls <= 1.0:
+                p_down *= 1.0 - a.calls * (1.0 - a.p_ok)
+            else:
+                p_down *= a.p_ok**a.calls
+    return p_down, hold, blocked, done
+
+
+@njit(cache=True, nogil=True)
+def _budget(arrays, p, rng):
+    """Work that pool ``p`` can start in this step (E1, E11)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    p_down, hold, blocked, done = _outlook_of_callees(pools, edges, out_edge, p)
+    pools[p].p_down = p_down
+    pools[p].hold = hold
+    eff = min(P.rate, P.workers / (P.s + hold))
+    if blocked > 0.0:
+        free = (P.workers - blocked) / P.h + done
+        eff = min(eff, max(0.0, free / max(1.0, P.sync_calls)))
+    budget = eff * P.h
+    if rng is not None:
+        if budget > 0.0:
+            budget = float(rng.poisson(budget))
+    pools[p].eff = eff
+    return budget
+
+
+@njit(cache=True, nogil=True)
+def _arrive(arrays, p, budget, rng):
+    """First tries and retries join the newest cohort or are rejected (E2, E3, E4)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    tick, tick_s = ctl[0].tick, ctl[0].tick_s
+    base = P.ring + P.head * P.n_col
+    total = 0.0
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        a = edges[e]
+        first = a.issued + a.rate * (tick - a.issued_tick) * tick_s
+        if rng is not None:
+            if a.kind == CLIENT:
+                first = float(rng.poisson(first))
+        edges[e].issued = 0.0
+        edges[e].issued_tick = tick
+        edges[e].first += first
+        edges[e].in_flight += first
+        edges[e].first_r = first / P.h
+        edges[e].attempts_r = 0.0
+        if a.budget == PER_FIRST_TRY:
+            edges[e].tokens = min(a.bucket, a.tokens + a.ratio * first)
+        if a.admit < 1.0:
+            edges[e].x_failed += first * (1.0 - a.admit)
+            first *= a.admit
+        waiting[base + a.col] = first
+        total += first
+        slot = a.line + (P.count % a.n_line) * a.retries
+        for k in range(a.retries):
+            x = line[slot + k]
+            line[slot + k] = 0.0
+            att = a.att + k + 1
+            if a.jitter == 1:
+                atts[att].flow += x
+                x = min(max(atts[att].flow, 0.0), atts[att].pending)
+                if atts[att].pending < TINY and x < TINY:
+                    atts[att].flow = 0.0
+                    x = atts[att].pending
+            if x > 0.0:
+                atts[att].pending -= x
+                if atts[att].pending < 0.0:
+                    atts[att].pending = 0.0
+            waiting[base + a.col + k + 1] = x
+            total += x
+    accept = 1.0
+    room = max(0.0, P.room_max - P.q) + budget
+    if total > room:
+        accept = room / total
+    pools[p].accept = accept
+    rejected = 0.0
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        for k in range(edges[e].retries + 1):
+            c = base + edges[e].col + k
+            x = waiting[c]
+            if x > 0.0:
+                edges[e].attempts += x
+                edges[e].attempts_r += x / P.h
+                if accept < 1.0:
+                    no = x * (1.0 - accept)
+                    waiting[c] = x - no
+                    rejected += no
+                    _fail(pools, edges, atts, line, e, k, no, 0.0, 1)
+    pools[p].q += total * accept
+    pools[p].in_ring += total * accept
+    return total, rejected
+
+
+@njit(cache=True, nogil=True)
+def _serve_slot(arrays, p, slot, age_s, frac):
+    """Serve the share ``frac`` of a cohort (E12, E13); return (in time, alive served)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    base = P.ring + slot * P.n_col
+    answered = 0.0
+    alive = 0.0
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        a = edges[e]
+        slack = a.timeout - age_s - P.hold
+        if slack <= 0.0:
+            p_in_time = 0.0
+        elif P.deterministic == 1:
+            p_in_time = 1.0 if slack >= P.s else 0.0
+        elif slack > CERTAIN * P.s:
+            p_in_time = 1.0
+        else:
+            p_in_time = -math.expm1(-slack / P.s)
+        took = age_s + P.s + P.hold
+        for k in range(a.retries + 1):
+            w = waiting[base + a.col + k]
+            if w == 0.0:
+                continue
+            x = w if frac >= 1.0 else w * frac
+            waiting[base + a.col + k] = w - x
+            alive += x
+            good = x * p_in_time
+            ok = good * P.p_down
+            late[base + a.col + k] += x - good
+            edges[e].x_ok += ok
+            edges[e].x_latency += ok * (atts[a.att + k].elapsed + took)
+            if good > ok:
+                atts[a.att + k].x_err += good - ok
+                atts[a.att + k].x_err_age += (good - ok) * took
+            answered += good
+    pools[p].in_ring -= answered
+    return answered * P.p_down, alive
+
+
+@njit(cache=True, nogil=True)
+def _discard(arrays, p, slot, age_s):
+    """Drop what can no longer be answered in time (E14); it fails at its timeout."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    base = P.ring + slot * P.n_col
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        if edges[e].timeout - age_s >= P.s + P.hold:
+            continue
+        for k in range(edges[e].retries + 1):
+            c = base + edges[e].col + k
+            if waiting[c] > 0.0:
+                pools[p].q -= waiting[c]
+                late[c] += waiting[c]
+                waiting[c] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _slot_total(waiting, dead, P, slot):
+    total = dead[P.dead + slot]
+    base = P.ring + slot * P.n_col
+    for c in range(base, base + P.n_col):
+        total += waiting[c]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _serve(arrays, p, budget):
+    """Spend the step's work on waiting attempts (E12); return (answered, served, dead served)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    n = P.n_slot
+    ok = served = wasted = 0.0
+    left = budget
+    if P.lifo == 0 and P.d_old > 0.0:
+        x = min(left, P.d_old)
+        pools[p].d_old = P.d_old - x
+        pools[p].q -= x
+        left -= x
+        wasted += x
+    oldest = min(P.oldest + 1, n - 1)
+    age = 0 if P.lifo == 1 else oldest
+    while left > TINY and pools[p].q > TINY:
+        if age < 0 or age > oldest:
+            break
+        slot = (P.head - age + n) % n
+        if P.late == DEADLINE_AWARE:
+            _discard(arrays, p, slot, age * P.h)
+        total = _slot_total(waiting, dead, P, slot)
+        if total > 0.0:
+            frac = min(1.0, left / total)
+            good, alive = _serve_slot(arrays, p, slot, age * P.h, frac)
+            gone = dead[P.dead + slot] * frac
+            dead[P.dead + slot] -= gone
+            ok += good
+            served += alive
+            wasted += gone
+            left -= alive + gone
+            pools[p].q -= alive + gone
+            if frac < 1.0:
+                break
+        if P.lifo == 1:
+            age += 1
+        else:
+            age -= 1
+            oldest = max(age, 0)
+    if P.lifo == 1 and left > TINY and pools[p].d_old > 0.0:
+        x = min(left, pools[p].d_old)
+        pools[p].d_old -= x
+        pools[p].q -= x
+        wasted += x
+    pools[p].oldest = oldest
+    if pools[p].q <= TINY:
+        pools[p].oldest = 0
+        if pools[p].in_ring <= TINY:
+            pools[p].q = 0.0
+    return ok, served + wasted, wasted
+
+
+@njit(cache=True, nogil=True)
+def _settle_edges(arrays, p):
+    """Book outcomes of the step, schedule retries after callees' errors (E8, E15)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    delay = int(round((P.s + P.hold) / P.h))
+    errors = 0.0
+    ok_all = 0.0
+    failed_all = 0.0
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        for k in range(edges[e].retries + 1):
+            att = edges[e].att + k
+            x = atts[att].x_err
+            if x > 0.0:
+                errors += x
+                _fail(pools, edges, atts, line, e, k, x, atts[att].x_err_age / x, max(1, delay))
+                atts[att].x_err = 0.0
+                atts[att].x_err_age = 0.0
+        ok, failed = edges[e].x_ok, edges[e].x_failed
+        if edges[e].budget == PER_SUCCESS:
+            edges[e].tokens = min(edges[e].bucket, edges[e].tokens + edges[e].ratio * ok)
+        edges[e].ok += ok
+        edges[e].failed += failed
+        edges[e].in_flight -= ok + failed
+        if edges[e].in_flight < TINY:
+            edges[e].in_flight = 0.0
+        done = ok + failed
+        edges[e].done_new = done / P.h
+        if done > TINY:
+            edges[e].p_new = ok / done
+            edges[e].latency_new = edges[e].x_latency / done
+            edges[e].share += P.smooth * (ok / done - edges[e].share)
+        edges[e].ok_r = ok / P.h
+        edges[e].failed_r = failed / P.h
+        edges[e].tokens_r = (edges[e].tokens - edges[e].tokens_was) / P.h
+        edges[e].tokens_was = edges[e].tokens
+        edges[e].x_ok = 0.0
+        edges[e].x_failed = 0.0
+        edges[e].x_latency = 0.0
+        ok_all += ok
+        failed_all += failed
+    return errors, failed_all
+
+
+@njit(cache=True, nogil=True)
+def _far(x, ref, scale):
+    return abs(x - ref) > TOLERANCE * scale
+
+
+@njit(cache=True, nogil=True)
+def _judge_steady(arrays, p):
+    """Count the steps in which no flow of the pool has changed (step control)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    scale = max(P.offered_r, P.ref_offered, 1e-6 * P.rate, TINY)
+    ring = P.q - P.d_old
+    moved = (
+        _far(P.offered_r, P.ref_offered, scale)
+        or _far(P.served_r, P.ref_served, scale)
+        or _far(P.ok_r, P.ref_ok, scale)
+        or _far(P.bad_r, P.ref_bad, scale)
+        or _far(P.fail_r, P.ref_fail, scale)
+        or _far(P.d_old_r, P.ref_dead, scale)
+        or _far(ring, P.ref_ring, max(scale * P.h, ring))
+    )
+    if moved:
+        pools[p].steady = 0
+        pools[p].ref_offered = P.offered_r
+        pools[p].ref_served = P.served_r
+        pools[p].ref_ok = P.ok_r
+        pools[p].ref_bad = P.bad_r
+        pools[p].ref_fail = P.fail_r
+        pools[p].ref_dead = P.d_old_r
+        pools[p].ref_ring = ring
+    else:
+        pools[p].steady += 1
+
+
+@njit(cache=True, nogil=True)
+def _pending(pools, edges, atts, in_edge, p):
+    total = 0.0
+    for i in range(pools[p].in0, pools[p].in1):
+        e = in_edge[i]
+        for k in range(1, edges[e].retries + 1):
+            total += atts[edges[e].att + k].pending
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _step(arrays, p, rng):
+    """One step of pool ``p``, ending at the present tick."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    n = P.n_slot
+    head = (P.head + 1) % n
+    pools[p].head = head
+    pools[p].count += 1
+    old = dead[P.dead + head]
+    before = P.d_old
+    if old > 0.0:
+        dead[P.dead + head] = 0.0
+        pools[p].d_old += old
+    timed_out = 0.0
+    if P.in_ring > 0.0:
+        timed_out = _expire(arrays, p)
+    budget = _budget(arrays, p, rng)
+    offered, rejected = _arrive(arrays, p, budget, rng)
+    ok = served = wasted = 0.0
+    if pools[p].q > 0.0:
+        ok, served, wasted = _serve(arrays, p, budget)
+    errors, failed = _settle_edges(arrays, p)
+    bad = timed_out + rejected + errors
+    pools[p].offered += offered
+    pools[p].served += served
+    pools[p].ok += ok
+    pools[p].bad += bad
+    pools[p].offered_r = offered / P.h
+    pools[p].served_r = served / P.h
+    pools[p].served_dead_r = wasted / P.h
+    pools[p].ok_r = ok / P.h
+    pools[p].bad_r = bad / P.h
+    pools[p].fail_r = failed / P.h
+    pools[p].d_old_r = (pools[p].d_old - before) / P.h
+    if ok + bad > TINY:
+        pools[p].share += P.smooth * (ok / (ok + bad) - P.share)
+    for i in range(P.out0, P.out1):
+        e = out_edge[i]
+        edges[e].rate_new = edges[e].calls * served / P.h
+    pools[p].done_tick = ctl[0].tick
+    ctl[0].steps += 1
+    if ctl[0].adaptive == 1:
+        _judge_steady(arrays, p)
+
+
+@njit(cache=True, nogil=True)
+def _sync(arrays, p, tick):
+    """Bring the counters of a sleeping pool up to the last of its steps not after ``tick``."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    to = tick - tick % P.h_ticks
+    if to <= P.done_tick:
+        return
+    span = (to - P.done_tick) * ctl[0].tick_s
+    pools[p].offered += P.offered_r * span
+    pools[p].served += P.served_r * span
+    pools[p].ok += P.ok_r * span
+    pools[p].bad += P.bad_r * span
+    if P.d_old_r != 0.0:
+        drift = max(P.d_old_r * span, -P.d_old)
+        pools[p].d_old += drift
+        pools[p].q += drift
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        a = edges[e]
+        edges[e].first += a.first_r * span
+        edges[e].ok += a.ok_r * span
+        edges[e].failed += a.failed_r * span
+        edges[e].attempts += a.attempts_r * span
+        edges[e].tokens = min(max(0.0, a.tokens + a.tokens_r * span), a.bucket)
+        edges[e].tokens_was = edges[e].tokens
+        edges[e].issued = 0.0
+        edges[e].issued_tick = to
+    pools[p].done_tick = to
+
+
+@njit(cache=True, nogil=True)
+def _wake(arrays, p):
+    """Make pool ``p`` step again from the present tick on."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    pools[p].steady = 0
+    if pools[p].awake == 1:
+        return
+    _sync(arrays, p, ctl[0].tick)
+    pools[p].awake = 1
+    ctl[0].stop |= 2
+
+
+@njit(cache=True, nogil=True)
+def _crossed(ctl, cross, code, below):
+    k = ctl[0].n_cross
+    if k < cross.shape[0]:
+        cross[k, 0] = ctl[0].tick
+        cross[k, 1] = code
+        cross[k, 2] = below
+        ctl[0].n_cross = k + 1
+        ctl[0].stop |= 1
+
+
+@njit(cache=True, nogil=True)
+def _look(share, watch, is_below):
+    """Return the new side of a watched share: 1 below, 0 above."""
+    if is_below == 0:
+        return 1 if share < watch else 0
+    return 0 if share >= watch + HYSTERESIS * (1.0 - watch) else 1
+
+
+@njit(cache=True, nogil=True)
+def _check_watches(arrays, p):
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    n_edges = edges.shape[0]
+    for i in range(pools[p].in0, pools[p].in1):
+        e = in_edge[i]
+        if edges[e].watch >= 0.0:
+            side = _look(edges[e].share, edges[e].watch, edges[e].is_below)
+            if side != edges[e].is_below:
+                edges[e].is_below = side
+                _crossed(ctl, cross, e, side)
+    if pools[p].watch >= 0.0:
+        side = _look(pools[p].share, pools[p].watch, pools[p].is_below)
+        if side != pools[p].is_below:
+            pools[p].is_below = side
+            _crossed(ctl, cross, n_edges + p, side)
+
+
+@njit(cache=True, nogil=True)
+def _publish(arrays, p):
+    """Let callers and callees of pool ``p`` see the step (after all pools of the tick stepped)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    tick, tick_s = ctl[0].tick, ctl[0].tick_s
+    for i in range(P.out0, P.out1):
+        e = out_edge[i]
+        a = edges[e]
+        if a.rate_new == a.rate:
+            continue
+        callee = a.callee
+        if pools[callee].awake == 0:
+            scale = max(pools[callee].offered_r, TINY)
+            if not _far(a.rate_new, a.rate, scale):
+                continue
+            _wake(arrays, callee)
+        edges[e].issued += edges[e].rate * (tick - edges[e].issued_tick) * tick_s
+        edges[e].issued_tick = tick
+        edges[e].rate = a.rate_new
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        a = edges[e]
+        if a.caller < 0:
+            edges[e].p_ok, edges[e].latency = a.p_new, a.latency_new
+            continue
+        if pools[a.caller].awake == 0 and a.kind != ASYNCHRONOUS:
+            far = abs(a.p_new - a.p_ok) > TOLERANCE or (
+                abs(a.latency_new - a.latency) > 0.02 * max(a.latency, pools[a.caller].s)
+            )
+            if not far:
+                edges[e].done_r = a.done_new
+                continue
+            _wake(arrays, a.caller)
+        edges[e].p_ok, edges[e].latency, edges[e].done_r = a.p_new, a.latency_new, a.done_new
+    _check_watches(arrays, p)
+
+
+@njit(cache=True, nogil=True)
+def _fall_asleep(arrays, p):
+    """Put a steady pool to sleep, with the tick at which a drift reaches a bound."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    tick_s = ctl[0].tick_s
+    horizon = 1e18
+    if P.d_old_r < 0.0:
+        horizon = P.d_old / -P.d_old_r - 2.0 * P.h
+    elif P.d_old_r > 0.0 and P.q < P.room_max and P.room_max < 1e300:
+        horizon = (P.room_max - P.q) / P.d_old_r - 2.0 * P.h
+    total = P.ok_r + P.bad_r
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        a = edges[e]
+        if a.budget > 0 and a.tokens_r < -TINY and a.tokens > 0.0:
+            horizon = min(horizon, a.tokens / -a.tokens_r - 2.0 * P.h)
+    if horizon < 4.0 * P.h:
+        return
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        a = edges[e]
+        if a.ok_r >= a.failed_r:  # nothing may pile up in flight by rounding
+            edges[e].ok_r = a.first_r - a.failed_r
+        else:
+            edges[e].failed_r = a.first_r - a.ok_r
+        if a.first_r > TINY:
+            edges[e].share = a.ok_r / a.first_r
+    if total > TINY:
+        pools[p].share = P.ok_r / total
+    _check_watches(arrays, p)
+    pools[p].awake = 0
+    pools[p].wake_tick = FOREVER
+    if horizon < 1e17:
+        steps = int(horizon / P.h)
+        pools[p].wake_tick = P.done_tick + steps * P.h_ticks
+    ctl[0].stop |= 2
+
+
+@njit(cache=True, nogil=True)
+def _list_awake(arrays):
+    """Rebuild the sorted list of awake pools, the stride and the next wake-up."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    n = 0
+    stride = FOREVER
+    soonest = FOREVER
+    for p in range(pools.shape[0]):
+        if pools[p].awake == 1:
+            awake[n] = p
+            n += 1
+            stride = min(stride, pools[p].h_ticks)
+        else:
+            soonest = min(soonest, pools[p].wake_tick)
+    ctl[0].n_awake = n
+    ctl[0].stride = stride
+    ctl[0].min_wake = soonest
+
+
+@njit(cache=True, nogil=True)
+def _sample(arrays, pool_rows, edge_rows):
+    """Write one row of means since the last sample."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    row = ctl[0].n_samples
+    span = ctl[0].sample_ticks * ctl[0].tick_s
+    for p in range(pools.shape[0]):
+        if pools[p].awake == 0:
+            _sync(arrays, p, ctl[0].tick)
+        P = pools[p]
+        good, bad = P.ok - P.m_ok, P.bad - P.m_bad
+        _, _, blocked, _ = _outlook_of_callees(pools, edges, out_edge, p)
+        stale = P.d_old
+        if P.q > TINY:
+            for slot in range(P.n_slot):
+                stale += dead[P.dead + slot]
+        pool_rows[row, p, 0] = (P.offered - P.m_offered) / span
+        pool_rows[row, p, 1] = (P.served - P.m_served) / span
+        pool_rows[row, p, 2] = good / (good + bad) if good + bad > TINY else P.share
+        pool_rows[row, p, 3] = P.q
+        pool_rows[row, p, 4] = stale
+        pool_rows[row, p, 5] = P.rate
+        pool_rows[row, p, 6] = blocked
+        pools[p].m_offered = P.offered
+        pools[p].m_served = P.served
+        pools[p].m_ok = P.ok
+        pools[p].m_bad = P.bad
+    for e in range(edges.shape[0]):
+        a = edges[e]
+        edge_rows[row, e, 0] = (a.first - a.m_first) / span
+        edge_rows[row, e, 1] = (a.ok - a.m_ok) / span
+        edge_rows[row, e, 2] = (a.failed - a.m_failed) / span
+        edge_rows[row, e, 3] = (a.attempts - a.m_attempts) / span
+        edge_rows[row, e, 4] = a.in_flight
+        edges[e].m_first = a.first
+        edges[e].m_ok = a.ok
+        edges[e].m_failed = a.failed
+        edges[e].m_attempts = a.attempts
+    ctl[0].n_samples = row + 1
+    ctl[0].next_sample += ctl[0].sample_ticks
+
+
+@njit(cache=True, nogil=True)
+def _sleep_steady(arrays):
+    """Put to sleep what has been steady for as long as it remembers."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    for i in range(ctl[0].n_awake):
+        p = awake[i]
+        P = pools[p]
+        if P.steady < 2 or ctl[0].tick != P.done_tick:
+            continue
+        need = P.window
+        if P.in_ring <= TINY and P.q <= TINY and _pending(pools, edges, atts, in_edge, p) <= TINY:
+            need = 2
+        if P.steady >= need:
+            _fall_asleep(arrays, p)
+
+
+@njit(cache=True, nogil=True)
+def advance(arrays, target, pool_rows, edge_rows, rng):
+    """Go to tick ``target``; stop after the tick of the first crossing, or when samples are full.
+
+    Returns True when ``target`` was reached.
+    """
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    while True:
+        if ctl[0].stop & 2:
+            _list_awake(arrays)
+            ctl[0].stop &= ~2
+        if ctl[0].read_cross < ctl[0].n_cross:
+            return False
+        if ctl[0].n_samples >= ctl[0].sample_max:
+            return False
+        tick = ctl[0].tick
+        nxt = min(target, ctl[0].next_sample, ctl[0].min_wake)
+        if ctl[0].n_awake > 0:
+            nxt = min(nxt, (tick // ctl[0].stride + 1) * ctl[0].stride)
+        if tick >= target:
+            return True
+        ctl[0].tick = nxt
+        n = ctl[0].n_awake
+        for i in range(n):
+            if nxt % pools[awake[i]].h_ticks == 0:
+                _step(arrays, awake[i], rng)
+        for i in range(n):
+            if nxt % pools[awake[i]].h_ticks == 0:
+                _publish(arrays, awake[i])
+        if ctl[0].min_wake <= nxt:
+            for p in range(pools.shape[0]):
+                if pools[p].awake == 0 and pools[p].wake_tick <= nxt:
+                    _wake(arrays, p)
+        if ctl[0].adaptive == 1:
+            _sleep_steady(arrays)
+        if nxt == ctl[0].next_sample:
+            _sample(arrays, pool_rows, edge_rows)
+
+
+@njit(cache=True, nogil=True)
+def touch_pool(arrays, p):
+    """The engine changed pool ``p``: wake it unless it stays calm all the same (step control)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    calm = P.q <= TINY and P.in_ring <= TINY and P.accept >= 1.0
+    if P.awake == 0 and calm:
+        eff = min(P.rate, P.workers / (P.s + P.hold))
+        if P.offered_r < 0.98 * eff:
+            pools[p].eff = eff
+            return
+    _wake(arrays, p)
+
+
+@njit(cache=True, nogil=True)
+def touch_edge(arrays, e, rate, admit, inject):
+    """Set an edge's first-try rate and admission, add injected requests; wake its pool."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    _wake(arrays, edges[e].callee)
+    tick = ctl[0].tick
+    edges[e].issued += edges[e].rate * (tick - edges[e].issued_tick) * ctl[0].tick_s + inject
+    edges[e].issued_tick = tick
+    edges[e].rate = rate
+    edges[e].admit = admit
+
+
+@njit(cache=True, nogil=True)
+def settle_counters(arrays):
+    """Bring all sleeping pools' counters up to the present tick."""
+    ctl = arrays[0]
+    pools = arrays[1]
+    for p in range(pools.shape[0]):
+        if pools[p].awake == 0:
+            _sync(arrays, p, ctl[0].tick)
+
+
+@njit(cache=True, nogil=True)
+def count_in_flight(arrays, out):
+    """Write into ``out`` (E,) the attempts really present: waiting, late and in delay lines."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    for e in range(edges.shape[0]):
+        a = edges[e]
+        P = pools[a.callee]
+        total = 0.0
+        for slot in range(P.n_slot):
+            base = P.ring + slot * P.n_col + a.col
+            for k in range(a.retries + 1):
+                total += waiting[base + k] + late[base + k]
+        for k in range(1, a.retries + 1):
+            total += atts[a.att + k].pending
+        out[e] = total

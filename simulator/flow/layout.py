@@ -1,0 +1,234 @@
+"""Memory layout of the data plane: one record per pool, per edge and per attempt number.
+
+The compiled kernel sees these arrays and nothing else. Names follow MODEL.md: ``h`` step, ``s``
+service time, ``q`` waiting attempts, ``W`` waiting per cohort and attempt number, ``L`` served but
+late, ``D`` dead (zombie) work, ``R`` delay line of retries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from simulator.model import Topology
+
+STEPS_PER_TIMEOUT = 20
+"""Steps per shortest timeout of a pool (THEORY 2.3: 3 % error of tipping times)."""
+SERVICE_TIMES_PER_STEP = 4.0
+"""A step is never longer than this many mean service times where the timeout is shorter than
+five of them (resolves the tail of the service time; see MODEL, step control)."""
+SMOOTHING_S = 5.0
+"""Time constant of the success shares that are watched."""
+
+_F, _I = np.float64, np.int64
+
+POOL = np.dtype(
+    [
+        # --- fixed
+        ("h", _F), ("h_ticks", _I), ("n_slot", _I), ("n_col", _I), ("ring", _I), ("dead", _I),
+        ("in0", _I), ("in1", _I), ("out0", _I), ("out1", _I), ("deterministic", _I),
+        ("lifo", _I), ("late", _I), ("smooth", _F), ("sync_calls", _F), ("window", _I),
+        # --- set by the engine
+        ("rate", _F), ("workers", _F), ("room_max", _F), ("s", _F),
+        # --- cohort queue
+        ("count", _I), ("head", _I), ("oldest", _I), ("q", _F), ("d_old", _F), ("in_ring", _F),
+        # --- present flows, per second
+        ("eff", _F), ("accept", _F), ("p_down", _F), ("hold", _F), ("served_r", _F),
+        ("served_dead_r", _F), ("offered_r", _F), ("ok_r", _F), ("bad_r", _F), ("fail_r", _F),
+        ("d_old_r", _F),
+        # --- cumulative attempts
+        ("offered", _F), ("served", _F), ("ok", _F), ("bad", _F),
+        # --- watched share
+        ("share", _F), ("watch", _F), ("is_below", _I),
+        # --- step control
+        ("awake", _I), ("done_tick", _I), ("wake_tick", _I), ("steady", _I), ("quiet", _I),
+        ("ref_offered", _F), ("ref_served", _F), ("ref_ok", _F), ("ref_bad", _F),
+        ("ref_fail", _F), ("ref_ring", _F), ("ref_dead", _F),
+        # --- last sample
+        ("m_offered", _F), ("m_served", _F), ("m_ok", _F), ("m_bad", _F),
+    ]
+)  # fmt: skip
+"""Record of a pool."""
+
+EDGE = np.dtype(
+    [
+        # --- fixed
+        ("caller", _I), ("callee", _I), ("kind", _I), ("calls", _F), ("timeout", _F),
+        ("n_age", _I), ("retries", _I), ("col", _I), ("att", _I), ("line", _I), ("n_line", _I),
+        ("jitter", _I), ("budget", _I), ("ratio", _F), ("bucket", _F),
+        # --- calls issued by the caller
+        ("rate", _F), ("issued", _F), ("issued_tick", _I), ("admit", _F), ("rate_new", _F),
+        # --- outcome of first tries, as the caller learns it
+        ("p_ok", _F), ("latency", _F), ("done_r", _F),
+        ("p_new", _F), ("latency_new", _F), ("done_new", _F),
+        # --- cumulative first tries and attempts
+        ("first", _F), ("ok", _F), ("failed", _F), ("attempts", _F), ("in_flight", _F),
+        # --- rates while asleep
+        ("first_r", _F), ("ok_r", _F), ("failed_r", _F), ("attempts_r", _F), ("tokens_r", _F),
+        ("tokens", _F), ("tokens_was", _F),
+        # --- this step
+        ("x_ok", _F), ("x_failed", _F), ("x_latency", _F),
+        # --- watched share
+        ("share", _F), ("watch", _F), ("is_below", _I),
+        # --- last sample
+        ("m_first", _F), ("m_ok", _F), ("m_failed", _F), ("m_attempts", _F),
+    ]
+)  # fmt: skip
+"""Record of an edge."""
+
+ATTEMPT = np.dtype(
+    [
+        ("backoff", _F),  # delay before the attempt that follows this one (mean if jittered: half)
+        ("elapsed", _F),  # mean time since the first try when this attempt starts
+        ("flow", _F),     # jittered retries released per step now
+        ("pending", _F),  # attempts of this number waiting in the delay line
+        ("x_err", _F), ("x_err_age", _F),  # failed by a callee in this step, and their mean age
+    ]
+)  # fmt: skip
+"""Record of (edge, attempt number)."""
+
+CONTROL = np.dtype(
+    [
+        ("tick", _I), ("tick_s", _F), ("sample_ticks", _I), ("next_sample", _I), ("n_samples", _I),
+        ("n_awake", _I), ("stride", _I), ("n_cross", _I), ("read_cross", _I), ("adaptive", _I),
+        ("stochastic", _I), ("steps", _I), ("stop", _I), ("sample_max", _I), ("min_wake", _I),
+    ]
+)  # fmt: skip
+"""Scalars of the plane (one record)."""
+
+
+class Arrays(NamedTuple):
+    """All state of a plane, in the order in which the kernel takes it."""
+
+    ctl: np.ndarray
+    """(1,) CONTROL."""
+    pools: np.ndarray
+    """(P,) POOL."""
+    edges: np.ndarray
+    """(E,) EDGE."""
+    atts: np.ndarray
+    """(sum of retries + 1,) ATTEMPT."""
+    in_edge: np.ndarray
+    """(E,) int64: edges sorted by callee."""
+    out_edge: np.ndarray
+    """(dependencies,) int64: edges sorted by caller."""
+    waiting: np.ndarray
+    """W, flat: ring of cohorts x columns (edge, attempt) per pool."""
+    late: np.ndarray
+    """L, same shape: served or discarded, fails at its timeout."""
+    dead: np.ndarray
+    """D, flat: ring of cohorts per pool."""
+    line: np.ndarray
+    """R, flat: delay line x attempt number per edge."""
+    awake: np.ndarray
+    """(P,) int64: sorted list of awake pools."""
+    cross: np.ndarray
+    """(2 * (P + E), 3) int64: tick, code (edge e: e, pool p: E + p), below."""
+
+
+def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
+    """Return ``(tick_s, h_ticks (P,))``: every pool steps at a power of two of the tick."""
+    shortest = np.full(topology.n_pools, 30.0)
+    np.minimum.at(shortest, topology.edge_callee, topology.edge_timeout_s)
+    h = shortest / STEPS_PER_TIMEOUT
+    tight = shortest < 5.0 * topology.service_s
+    h = np.where(tight, np.minimum(h, topology.service_s / SERVICE_TIMES_PER_STEP), h)
+    tick = float(h.min())
+    return tick, 2 ** np.floor(np.log2(h / tick) + 1e-9).astype(np.int64)
+
+
+def allocate(
+    topology: Topology, *, sample_period_s: float, stochastic: bool, adaptive: bool
+) -> Arrays:
+    """Lay out the state of a plane at time 0: empty queues, nothing in flight."""
+    tick, h_ticks = step_lengths(topology)
+    n_pools, n_edges = topology.n_pools, topology.n_edges
+    pools, edges = np.zeros(n_pools, POOL), np.zeros(n_edges, EDGE)
+    pools["h_ticks"], pools["h"] = h_ticks, h_ticks * tick
+    pools["s"] = topology.service_s
+    pools["deterministic"], pools["lifo"] = topology.deterministic, topology.discipline
+    pools["late"] = topology.late_work
+    pools["smooth"] = -np.expm1(-pools["h"] / SMOOTHING_S)
+    for name in ("accept", "p_down", "share"):
+        pools[name] = 1.0
+    pools["watch"] = edges["watch"] = -1.0
+    atts = _fill_edges(topology, pools, edges)
+    in_edge = np.lexsort((np.arange(n_edges), topology.edge_callee))
+    bounds = np.searchsorted(topology.edge_callee[in_edge], np.arange(n_pools + 1))
+    pools["in0"], pools["in1"] = bounds[:-1], bounds[1:]
+    out_edge = np.flatnonzero(topology.edge_caller >= 0)
+    bounds = np.searchsorted(topology.edge_caller[out_edge], np.arange(n_pools + 1))
+    pools["out0"], pools["out1"] = bounds[:-1], bounds[1:]
+    waiting, dead, line = _fill_rings(pools, edges, in_edge)
+    ctl = np.zeros(1, CONTROL)
+    ctl["tick_s"] = tick
+    ctl["sample_ticks"] = ctl["next_sample"] = max(1, round(sample_period_s / tick))
+    ctl["adaptive"], ctl["stochastic"] = adaptive and not stochastic, stochastic
+    ctl["n_awake"], ctl["stride"] = n_pools, h_ticks.min()
+    pools["awake"] = 1
+    pools["wake_tick"] = ctl["min_wake"] = np.iinfo(np.int64).max
+    return Arrays(
+        ctl, pools, edges, atts, in_edge.astype(np.int64), out_edge.astype(np.int64),
+        np.zeros(waiting), np.zeros(waiting), np.zeros(dead), np.zeros(line),
+        np.arange(n_pools, dtype=np.int64), np.zeros((2 * (n_pools + n_edges), 3), np.int64),
+    )  # fmt: skip
+
+
+def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Fill the fixed fields of ``edges``; return the attempt records."""
+    names = {
+        "caller": "edge_caller", "callee": "edge_callee", "kind": "edge_kind",
+        "calls": "edge_calls", "timeout": "edge_timeout_s", "retries": "edge_retries",
+        "jitter": "edge_jitter", "budget": "edge_budget", "ratio": "edge_budget_ratio",
+        "bucket": "edge_budget_bucket", "tokens": "edge_budget_bucket",
+        "tokens_was": "edge_budget_bucket",
+    }  # fmt: skip
+    for field, source in names.items():
+        edges[field] = getattr(topology, source)
+    for name in ("admit", "p_ok", "share", "p_new"):
+        edges[name] = 1.0
+    h = pools["h"][topology.edge_callee]
+    edges["n_age"] = np.maximum(1, np.rint(topology.edge_timeout_s / h))
+    counts = topology.edge_retries + 1
+    edges["att"] = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    atts = np.zeros(int(counts.sum()), ATTEMPT)
+    longest = np.zeros(len(edges))
+    for e in range(len(edges)):
+        for k in range(counts[e]):
+            growth = 2.0**k if topology.edge_exponential[e] else 1.0
+            delay = min(topology.edge_backoff_cap_s[e], topology.edge_backoff_base_s[e] * growth)
+            atts["backoff"][edges["att"][e] + k] = delay
+            longest[e] = max(longest[e], delay)
+    edges["n_line"] = np.ceil((longest + topology.edge_timeout_s) / h).astype(np.int64) + 4
+    synchronous = (topology.edge_kind < 2) & (topology.edge_caller >= 0)  # required, optional
+    np.add.at(
+        pools["sync_calls"],
+        topology.edge_caller[synchronous],
+        topology.edge_calls[synchronous],
+    )
+    memory = edges["n_age"] + edges["n_line"]
+    np.maximum.at(pools["window"], topology.edge_callee, memory)
+    return atts
+
+
+def _fill_rings(
+    pools: np.ndarray, edges: np.ndarray, in_edge: np.ndarray
+) -> tuple[int, int, int]:
+    """Give every pool and edge its place in the flat arrays; return their sizes."""
+    waiting = dead = line = 0
+    for p in range(len(pools)):
+        members = in_edge[pools["in0"][p] : pools["in1"][p]]
+        col = 0
+        for e in members:
+            edges["col"][e] = col
+            col += int(edges["retries"][e]) + 1
+            edges["line"][e] = line
+            line += int(edges["n_line"][e] * edges["retries"][e])
+        slots = int(edges["n_age"][members].max()) + 1 if len(members) else 2
+        pools["n_slot"][p], pools["n_col"][p] = slots, col
+        pools["ring"][p], pools["dead"][p] = waiting, dead
+        waiting += slots * col
+        dead += slots
+    return waiting, dead, line
