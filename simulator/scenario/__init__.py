@@ -1,0 +1,22 @@
+"""The declared world: scenario and region files, read with positions and checked as a whole."""
+
+from simulator.scenario.loader import (
+    load_any,
+    load_region,
+    load_scenario,
+    parse_region,
+    parse_scenario,
+)
+from simulator.scenario.region import Region
+from simulator.scenario.schema import Mechanism, Scenario
+
+__all__ = [
+    "Mechanism",
+    "Region",
+    "Scenario",
+    "load_any",
+    "load_region",
+    "load_scenario",
+    "parse_region",
+    "parse_scenario",
+]

@@ -1,0 +1,157 @@
+"""Load scenario and region files: resolve, change, expand, validate, check."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.errors import ScenarioError
+from simulator.scenario.fleets import RegionExpander
+from simulator.scenario.merge import refuse_leftover_drops
+from simulator.scenario.nodes import Node, Problems
+from simulator.scenario.overrides import apply_override, parse_overrides
+from simulator.scenario.region import Region
+from simulator.scenario.resolve import BROKEN, Resolver, is_region
+from simulator.scenario.schema import Scenario
+from simulator.scenario.typed import SECTIONS, mechanisms, refuse_non_finite, validate_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from simulator.scenario.nodes import Loc
+
+_REGION_LISTS: tuple[Loc, ...] = (("pools",), ("dependencies",), ("services",), ("control_planes",))
+_SCENARIO_LISTS: tuple[Loc, ...] = (
+    *((section,) for section in SECTIONS),
+    ("telemetry", "alarms"),
+    *(("region", *place) for place in _REGION_LISTS),
+)
+
+
+def load_scenario(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Scenario:
+    """Load and check a scenario file.
+
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        The file.
+    overrides : Iterable[str]
+        Changes ``path=value``, applied before validation; items of lists are addressed by id
+        (dependencies by ``from->to``) or number: ``region.pools.edge.units=40``.
+
+    Returns
+    -------
+    Scenario
+        Self-contained: nothing in it refers to another file.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem of all files involved.
+    """
+    return _scenario(Resolver(problems := Problems()), os.fspath(path), overrides, problems)
+
+
+def parse_scenario(text: str, *, name: str = "<text>", overrides: Iterable[str] = ()) -> Scenario:
+    """Load a scenario from text; paths in it are relative to the working directory."""
+    problems = Problems()
+    return _scenario(Resolver(problems, {name: text}), name, overrides, problems)
+
+
+def load_region(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Region:
+    """Load and check a region file; paths of overrides begin inside the region.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem of all files involved.
+    """
+    return _region(Resolver(problems := Problems()), os.fspath(path), overrides, problems)
+
+
+def parse_region(text: str, *, name: str = "<text>") -> Region:
+    """Load a region from text."""
+    problems = Problems()
+    return _region(Resolver(problems, {name: text}), name, (), problems)
+
+
+def load_any(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Scenario | Region:
+    """Load a scenario or a region file, whichever it is."""
+    problems = Problems()
+    resolver = Resolver(problems)
+    root = resolver.document(os.fspath(path))
+    if root is None:
+        raise ScenarioError(problems)
+    if is_region(root):
+        return _finish_region(root, overrides, problems)
+    return _finish_scenario(resolver, root, os.fspath(path), overrides, problems)
+
+
+def _scenario(
+    resolver: Resolver, name: str, overrides: Iterable[str], problems: Problems
+) -> Scenario:
+    root = resolver.document(name)
+    if root is None:
+        raise ScenarioError(problems)
+    return _finish_scenario(resolver, root, name, overrides, problems)
+
+
+def _region(resolver: Resolver, name: str, overrides: Iterable[str], problems: Problems) -> Region:
+    root = resolver.document(name)
+    if root is None:
+        raise ScenarioError(problems)
+    return _finish_region(root, overrides, problems)
+
+
+def _finish_scenario(
+    resolver: Resolver, root: Node, name: str, overrides: Iterable[str], problems: Problems
+) -> Scenario:
+    changes = parse_overrides(overrides, problems)
+    for change in (c for c in changes if c.names_region):
+        moved = os.path.relpath(str(change.value.value), Path(name).parent)
+        at = Node(moved, type(change.mark)(name, 0, 0))
+        root = apply_override(root, type(change)(change.steps, at, change.mark), problems)
+    root = resolver.with_region(root)
+    rest = [c for c in changes if not c.names_region]
+    for change in (c for c in rest if c.before_expansion):
+        root = apply_override(root, change, problems)
+    region = root.mapping().get("region")
+    if region is not None:
+        region = RegionExpander(region, problems, "region.").expand()
+        root = Node({**root.mapping(), "region": region}, root.mark, root.key)
+    for change in (c for c in rest if not c.before_expansion):
+        root = apply_override(root, change, problems)
+    root = refuse_leftover_drops(root, _SCENARIO_LISTS, problems)
+    return validate_scenario(root, problems)
+
+
+def _finish_region(root: Node, overrides: Iterable[str], problems: Problems) -> Region:
+    changes = parse_overrides(overrides, problems)
+    for change in (c for c in changes if c.before_expansion):
+        root = apply_override(root, change, problems)
+    root = RegionExpander(root, problems).expand()
+    for change in (c for c in changes if not c.before_expansion):
+        root = apply_override(root, change, problems)
+    root = refuse_leftover_drops(root, _REGION_LISTS, problems)
+    refuse_non_finite(root, problems)
+    region = validate_part(Region, root, problems)
+    if problems or region is None:
+        raise ScenarioError(problems)
+    return region
+
+
+def validate_scenario(root: Node, problems: Problems) -> Scenario:
+    """Validate the tree of a whole scenario and check what its types cannot say."""
+    keys = dict(root.mapping())
+    broken = keys.pop(BROKEN, None)
+    root = Node(keys, root.mark, root.key)
+    refuse_non_finite(root, problems)
+    built = {section: mechanisms(root, section, problems) for section in SECTIONS}
+    rest = Node({k: v for k, v in keys.items() if k not in SECTIONS}, root.mark, root.key)
+    if broken is not None:
+        rest = Node({**rest.mapping(), "region": broken}, root.mark, root.key)
+    scenario = validate_part(Scenario, rest, problems, extra=[*SECTIONS, "extends"])
+    if problems or scenario is None:
+        raise ScenarioError(problems)
+    return scenario.model_copy(update={s: tuple(built[s] or ()) for s in SECTIONS})

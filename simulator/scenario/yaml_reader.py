@@ -1,0 +1,441 @@
+"""YAML text -> nodes: every value with its place, YAML 1.2 scalars, and a limit on everything.
+
+Built on the events of PyYAML's parser, because its constructors take the last of two equal keys,
+read ``no`` as false and ``12:30`` as 750, and expand any bomb. Differences from plain YAML:
+
+- scalars follow the core schema of YAML 1.2; a whole number with a leading zero is refused;
+- a key that occurs twice is refused, with both places; keys are always text;
+- tags are refused, unless the caller names them;
+- aliases are copied, so that no two places share a value; copies count towards the limits;
+- the merge key ``<<`` works as in YAML 1.1.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from simulator.scenario.codes import Code
+from simulator.scenario.nodes import Mark, Node, Problems, Scalar, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+BYTES_MAX = 8 << 20
+DEPTH_MAX = 48
+NODES_MAX = 500_000
+ALIASES_MAX = 1_000
+DIGITS_MAX = 400
+
+_WORDS: dict[str, Scalar] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+}
+_INT = re.compile(r"[-+]?[0-9]+\Z")
+_OCTAL_11 = re.compile(r"[-+]?0[0-9]+\Z")
+_OCT = re.compile(r"0o[0-7]+\Z")
+_HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_NUMBER_STARTS = frozenset("-+.0123456789")
+
+_CORE = "tag:yaml.org,2002:"
+_CORE_NAMES = ("str", "int", "float", "bool", "null", "map", "seq")
+_CORE_TAGS = frozenset({None, "!", *map(_CORE.__add__, _CORE_NAMES)})
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def scalar(text: str) -> Scalar:
+    """Return the value of a plain scalar by the core schema of YAML 1.2."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _NUMBER_STARTS or len(text) > DIGITS_MAX:
+        return text
+    if _INT.match(text):
+        return int(text)
+    if _FLOAT.match(text):
+        return float(text)
+    return int(text, 0) if _OCT.match(text) or _HEX.match(text) else text
+
+
+def read_file(path: str | Path, problems: Problems, *, asked: Mark | None = None) -> Node | None:
+    """Read a file with one document.
+
+    Parameters
+    ----------
+    path : str | Path
+        The file, as the user named it.
+    problems : Problems
+        Takes what is wrong.
+    asked : Mark, optional
+        Where another file asks for this one; a file that cannot be read is reported there.
+
+    Returns
+    -------
+    Node | None
+        The document, or None when it cannot be used at all.
+    """
+    text = read_text(path, problems, asked=asked)
+    return None if text is None else parse_text(text, str(path), problems)
+
+
+def read_text(path: str | Path, problems: Problems, *, asked: Mark | None = None) -> str | None:
+    """Read a file as UTF-8 text; a problem and None where that fails."""
+    name = str(path)
+    at = asked or Mark(name)
+    try:
+        mode = Path(path).stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            problems.add(Code.FILE_NOT_REGULAR, at, f"{quote(name)} is {what}")
+            return None
+        with Path(path).open("rb") as stream:
+            raw = stream.read(BYTES_MAX + 1)
+    except FileNotFoundError:
+        problems.add(Code.FILE_MISSING, at, f"there is no file {quote(name)}", hint=_siblings(name))
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problems.add(Code.FILE_UNREADABLE, at, f"cannot read {quote(name)}: {reason.lower()}")
+        return None
+    return _decode(raw, name, problems)
+
+
+def _siblings(name: str) -> str:
+    """Return a hint with a file of a similar name in the same folder."""
+    from difflib import get_close_matches
+
+    try:
+        names = [entry.name for entry in Path(name).parent.iterdir()]
+    except (OSError, ValueError):
+        return "the folder does not exist either"
+    close = get_close_matches(Path(name).name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _decode(raw: bytes, name: str, problems: Problems) -> str | None:
+    if len(raw) > BYTES_MAX:
+        limit = f"larger than {BYTES_MAX >> 20} MiB"
+        hint = "describe many alike pools with 'fleets'"
+        problems.add(Code.FILE_TOO_LARGE, Mark(name, 1, 1), limit, hint=hint)
+        return None
+    if raw.startswith(_UTF16):
+        problems.add(
+            Code.FILE_ENCODING, Mark(name, 1, 1), "the file is UTF-16", hint="save it as UTF-8"
+        )
+        return None
+    if b"\x00" in raw:
+        at = _place(raw, raw.index(b"\x00"), name)
+        problems.add(Code.FILE_BINARY, at, "not a text file: it has a zero byte")
+        return None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = _place(raw, error.start, name)
+        byte = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        problems.add(Code.FILE_ENCODING, at, byte, hint="save the file as UTF-8")
+        return None
+
+
+def _place(raw: bytes, offset: int, name: str) -> Mark:
+    """Return the place of a byte; columns count characters where they can be read."""
+    line = raw.count(b"\n", 0, offset)
+    start = raw.rfind(b"\n", 0, offset) + 1
+    return Mark(name, line + 1, len(raw[start:offset].decode("utf-8", "replace")) + 1)
+
+
+def parse_text(
+    text: str, name: str, problems: Problems, *, tags: Collection[str] = ()
+) -> Node | None:
+    """Parse text that holds one document; None when it cannot be used at all."""
+    documents = parse_documents(text, name, problems, tags=tags, most=1)
+    if documents is None:
+        return None
+    if not documents or documents[0].value is None:
+        problems.add(Code.FILE_EMPTY, Mark(name, 1, 1), "the file is empty")
+        return None
+    return documents[0]
+
+
+def parse_documents(
+    text: str, name: str, problems: Problems, *, tags: Collection[str] = (), most: int = 10_000
+) -> list[Node] | None:
+    """Parse text that may hold several documents (for importers of other formats).
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    name : str
+        What to call it in messages.
+    problems : Problems
+        Takes what is wrong.
+    tags : Collection[str]
+        Tags that are read as if they were not there; every other tag is a problem.
+    most : int
+        Documents that are allowed.
+
+    Returns
+    -------
+    list[Node] | None
+        The documents, or None when the text cannot be used at all.
+    """
+    if len(text) > BYTES_MAX:
+        problems.add(Code.FILE_TOO_LARGE, Mark(name, 1, 1), f"larger than {BYTES_MAX >> 20} MiB")
+        return None
+    builder = _Builder(name, problems, frozenset(tags), most)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except _StopReadingError:
+        return None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = Mark(name, mark.line + 1, mark.column + 1) if mark else Mark(name, 1, 1)
+        problems.add(Code.YAML_SYNTAX, at, _syntax(error), hint=_SYNTAX_HINTS.get(_what(error), ""))
+        return None
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        problems.add(Code.YAML_SYNTAX, _control_character(text, name), _unreadable(error))
+        return None
+    return builder.documents
+
+
+_SYNTAX_HINTS = {
+    "mapping values are not allowed in this context": "quote a text that contains ': '",
+    "found character that cannot start any token": "indent with spaces; quote a text that "
+    "starts with @, %, ` or a tab",
+    "did not find expected key": "compare the indentation with the lines above",
+    "did not find expected ',' or '}'": "close the mapping with '}'",
+    "did not find expected ',' or ']'": "close the list with ']'",
+    "could not find expected ':'": "a key needs ': ' after it",
+    "found unexpected end of stream": "close the quotes",
+}
+
+
+def _what(error: yaml.MarkedYAMLError) -> str:
+    return str(error.problem or error.context or "not YAML")
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> str:
+    context = f" {error.context}" if error.context and error.problem else ""
+    return f"not valid YAML: {_what(error)}{context}"
+
+
+def _unreadable(error: Exception) -> str:
+    reason = getattr(error, "reason", "") or "unreadable"
+    return f"not valid YAML: {reason}"
+
+
+def _control_character(text: str, name: str) -> Mark:
+    """Return the place of the first character that YAML does not allow."""
+    bad = re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
+    if bad is None:
+        return Mark(name, 1, 1)
+    start = text.rfind("\n", 0, bad.start()) + 1
+    return Mark(name, text.count("\n", 0, bad.start()) + 1, bad.start() - start + 1)
+
+
+class _StopReadingError(Exception):
+    """The rest of the text cannot be understood or is too much; the problem was noted."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A container that is being read."""
+
+    node: Node
+    anchor: str | None
+    height: int = 0
+    """Levels of containers below this one, so far."""
+    key: str | None = None
+    key_mark: Mark | None = None
+    seen: dict[str, Mark] = field(default_factory=dict)
+    """Keys written in this mapping (merged ones are not)."""
+    step: str | int = ""
+    """Key or index under which the parent holds this container."""
+
+
+class _Builder:
+    """Turns events into nodes."""
+
+    def __init__(self, name: str, problems: Problems, tags: frozenset[str], most: int) -> None:
+        self.documents: list[Node] = []
+        self._name = name
+        self._problems = problems
+        self._tags = tags
+        self._most = most
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        self._nodes = 0
+        self._aliases = 0
+        self._handlers: dict[type, Callable[[Any, Mark], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._open,
+            yaml.SequenceStartEvent: self._open,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
+
+    def take(self, event: yaml.Event) -> None:
+        """Take the next event of the parser."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            start = event.start_mark
+            assert start is not None
+            handler(event, Mark(self._name, start.line + 1, start.column + 1))
+
+    def _stop(self, code: Code, mark: Mark, message: str, hint: str = "") -> _StopReadingError:
+        self._note(code, mark, message, hint)
+        return _StopReadingError()
+
+    def _note(self, code: Code, mark: Mark, message: str, hint: str = "") -> None:
+        steps = [str(frame.step) for frame in self._stack[1:]]
+        if self._stack and self._stack[-1].key is not None:
+            steps.append(self._stack[-1].key)
+        self._problems.add(code, mark, message, path=".".join(steps), hint=hint)
+
+    def _document(self, _event: Any, mark: Mark) -> None:  # noqa: ANN401 (PyYAML is untyped)
+        self._anchors.clear()
+        if len(self.documents) >= self._most:
+            raise self._stop(
+                Code.YAML_DOCUMENTS, mark, "a second document starts here", "one file, one document"
+            )
+
+    def _scalar(self, event: Any, mark: Mark) -> None:  # noqa: ANN401
+        self._check_tag(event.tag, mark)
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+            self._take_key(frame, event, mark)
+            return
+        node = Node(self._value(event, mark), mark)
+        if event.anchor:
+            self._anchors[event.anchor] = (node, 0)
+        self._count(1, mark)
+        self._put(node, 0)
+
+    def _value(self, event: Any, mark: Mark) -> Scalar:  # noqa: ANN401
+        text: str = event.value
+        plain = event.implicit[0] or (event.tag not in {None, "!", _CORE + "str"})
+        if not plain:
+            return text
+        if not event.style and _OCTAL_11.match(text):
+            hint = f"write {int(text)}, or '{text}' in quotes for text"
+            self._note(Code.YAML_OCTAL, mark, f"{text} is not a clear number", hint)
+        return scalar(text)
+
+    def _take_key(self, frame: _Frame, event: Any, mark: Mark) -> None:  # noqa: ANN401
+        key: str = event.value
+        first = frame.seen.get(key)
+        frame.key, frame.key_mark = key, mark
+        if first is not None:
+            where = f"first at line {first.line}, column {first.column}"
+            self._note(Code.YAML_DUPLICATE_KEY, mark, f"key {quote(key)} is there twice", where)
+        else:
+            frame.seen[key] = mark
+
+    def _open(self, event: Any, mark: Mark) -> None:  # noqa: ANN401
+        self._check_tag(event.tag, mark)
+        self._refuse_as_key(mark)
+        if len(self._stack) >= DEPTH_MAX:
+            raise self._stop(Code.YAML_DEPTH, mark, f"nested more than {DEPTH_MAX} levels deep")
+        node = Node({} if isinstance(event, yaml.MappingStartEvent) else [], mark)
+        self._count(1, mark)
+        step: str | int = ""
+        if self._stack:
+            above = self._stack[-1]
+            step = above.key if above.key is not None else len(above.node.items())
+        self._stack.append(_Frame(node, event.anchor, step=step))
+
+    def _close(self, _event: Any, _mark: Mark) -> None:  # noqa: ANN401
+        frame = self._stack.pop()
+        height = frame.height + 1
+        if frame.anchor:
+            self._anchors[frame.anchor] = (frame.node, height)
+        self._put(frame.node, height)
+
+    def _alias(self, event: Any, mark: Mark) -> None:  # noqa: ANN401
+        self._refuse_as_key(mark)
+        self._aliases += 1
+        if self._aliases > ALIASES_MAX:
+            raise self._stop(Code.YAML_ALIASES, mark, f"more than {ALIASES_MAX} aliases")
+        if event.anchor not in self._anchors:
+            raise self._stop(
+                Code.YAML_ALIAS,
+                mark,
+                f"alias *{event.anchor} stands for nothing",
+                f"put the anchor &{event.anchor} before it; a value cannot contain itself",
+            )
+        target, height = self._anchors[event.anchor]
+        if len(self._stack) + height > DEPTH_MAX:
+            raise self._stop(Code.YAML_DEPTH, mark, f"nested more than {DEPTH_MAX} levels deep")
+        node = self._copy(target, mark)
+        node.mark = mark
+        self._put(node, height)
+
+    def _copy(self, node: Node, at: Mark) -> Node:
+        """Copy a tree; its depth is bounded, its size counts at every node."""
+        self._count(1, at)
+        value = node.value
+        if isinstance(value, dict):
+            return Node({k: self._copy(v, at) for k, v in value.items()}, node.mark, node.key)
+        if isinstance(value, list):
+            return Node([self._copy(v, at) for v in value], node.mark, node.key)
+        return Node(value, node.mark, node.key)
+
+    def _put(self, node: Node, height: int) -> None:
+        """Hang a finished value under its parent."""
+        if not self._stack:
+            self.documents.append(node)
+            return
+        frame = self._stack[-1]
+        frame.height = max(frame.height, height)
+        into = frame.node.value
+        if isinstance(into, list):
+            into.append(node)
+            return
+        assert isinstance(into, dict)
+        assert frame.key is not None
+        key, node.key = frame.key, frame.key_mark
+        if key == "<<":
+            self._merge(frame, node)
+        elif frame.seen[key] == frame.key_mark:  # the first of two equal keys stays
+            into[key] = node
+        frame.key = None
+
+    def _merge(self, frame: _Frame, node: Node) -> None:
+        """Take over the keys of ``<<`` that the mapping does not have itself."""
+        into = frame.node.mapping()
+        for source in node.items() if isinstance(node.value, list) else [node]:
+            if not isinstance(source.value, dict):
+                self._note(Code.YAML_MERGE, source.mark, "'<<' takes a mapping, or a list of them")
+                continue
+            for key, child in source.value.items():
+                into.setdefault(key, child)
+
+    def _refuse_as_key(self, mark: Mark) -> None:
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+            raise self._stop(Code.YAML_KEY, mark, "a key must be a word, not a list or a mapping")
+
+    def _check_tag(self, tag: str | None, mark: Mark) -> None:
+        if tag not in _CORE_TAGS and tag not in self._tags:
+            shown = str(tag).replace(_CORE, "!!")
+            self._note(Code.YAML_TAG, mark, f"tag {quote(shown)} is not allowed", "remove the tag")
+
+    def _count(self, more: int, mark: Mark) -> None:
+        self._nodes += more
+        if self._nodes > NODES_MAX:
+            raise self._stop(
+                Code.YAML_NODES, mark, f"more than {NODES_MAX:,} values, aliases expanded"
+            )
