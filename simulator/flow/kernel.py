@@ -21,8 +21,10 @@ ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
 PER_FIRST_TRY, PER_SUCCESS = 1, 2
 TINY = 1e-9
 """Amounts (requests) below this are no work."""
-TOLERANCE = 5e-4
+TOLERANCE = 1e-3
 """Relative change of a flow that counts as a change (step control)."""
+LONGEST_BLOCK = 8
+"""Flows are averaged over blocks of one memory of the pool, up to this many if they oscillate."""
 FOREVER = np.iinfo(np.int64).max
 CERTAIN = 16.0
 """Slack in service times above which an exponential service surely ends (1 - 1e-7)."""
@@ -30,7 +32,7 @@ HYSTERESIS = 0.1
 """A watched share has risen again when it is this part of the way from threshold to 1 above it."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _back_later(pools, edges, atts, line, e, k, amount, steps):
     """Put ``amount`` of attempt ``k + 1`` into the delay line, ``steps`` from now (E7)."""
     a = edges[e]
@@ -52,7 +54,7 @@ def _back_later(pools, edges, atts, line, e, k, amount, steps):
         line[a.line + slot * r + k] += amount
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fail(pools, edges, atts, line, e, k, amount, age, steps):
     """An amount of attempt ``k`` failed at ``age``: retry or give up (E6, E7, E8)."""
     a = edges[e]
@@ -73,7 +75,7 @@ def _fail(pools, edges, atts, line, e, k, amount, age, steps):
         edges[e].x_latency += lost * (atts[att].elapsed + age)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _expire(arrays, p):
     """Time out what has waited its timeout (E5); return the amount."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -105,7 +107,7 @@ def _expire(arrays, p):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _outlook_of_callees(pools, edges, out_edge, p):
     """Success and waiting time that the callees add to a request of pool ``p`` (E9, E10)."""
     p_down = 1.0
@@ -127,7 +129,7 @@ def _outlook_of_callees(pools, edges, out_edge, p):
     return p_down, hold, blocked, done
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _budget(arrays, p, rng):
     """Work that pool ``p`` can start in this step (E1, E11)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -147,7 +149,7 @@ def _budget(arrays, p, rng):
     return budget
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _arrive(arrays, p, budget, rng):
     """First tries and retries join the newest cohort or are rejected (E2, E3, E4)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -166,8 +168,6 @@ def _arrive(arrays, p, budget, rng):
         edges[e].issued_tick = tick
         edges[e].first += first
         edges[e].in_flight += first
-        edges[e].first_r = first / P.h
-        edges[e].attempts_r = 0.0
         if a.budget == PER_FIRST_TRY:
             edges[e].tokens = min(a.bucket, a.tokens + a.ratio * first)
         if a.admit < 1.0:
@@ -205,7 +205,6 @@ def _arrive(arrays, p, budget, rng):
             x = waiting[c]
             if x > 0.0:
                 edges[e].attempts += x
-                edges[e].attempts_r += x / P.h
                 if accept < 1.0:
                     no = x * (1.0 - accept)
                     waiting[c] = x - no
@@ -216,7 +215,7 @@ def _arrive(arrays, p, budget, rng):
     return total, rejected
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _serve_slot(arrays, p, slot, age_s, frac):
     """Serve the share ``frac`` of a cohort (E12, E13); return (in time, alive served)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -257,7 +256,7 @@ def _serve_slot(arrays, p, slot, age_s, frac):
     return answered * P.p_down, alive
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _discard(arrays, p, slot, age_s):
     """Drop what can no longer be answered in time (E14); it fails at its timeout."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -275,7 +274,7 @@ def _discard(arrays, p, slot, age_s):
                 waiting[c] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _slot_total(waiting, dead, P, slot):
     total = dead[P.dead + slot]
     base = P.ring + slot * P.n_col
@@ -284,9 +283,9 @@ def _slot_total(waiting, dead, P, slot):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _serve(arrays, p, budget):
-    """Spend the step's work on waiting attempts (E12); return (answered, served, dead served)."""
+    """Spend the step's work on waiting attempts (E12); return (answered, served)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     n = P.n_slot
@@ -334,18 +333,16 @@ def _serve(arrays, p, budget):
         pools[p].oldest = 0
         if pools[p].in_ring <= TINY:
             pools[p].q = 0.0
-    return ok, served + wasted, wasted
+    return ok, served + wasted
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _settle_edges(arrays, p):
     """Book outcomes of the step, schedule retries after callees' errors (E8, E15)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     delay = int(round((P.s + P.hold) / P.h))
     errors = 0.0
-    ok_all = 0.0
-    failed_all = 0.0
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         for k in range(edges[e].retries + 1):
@@ -369,64 +366,97 @@ def _settle_edges(arrays, p):
         if done > TINY:
             edges[e].p_new = ok / done
             edges[e].latency_new = edges[e].x_latency / done
+            edges[e].latency_sum += edges[e].x_latency
+            edges[e].p_avg += P.forget * (ok / done - edges[e].p_avg)
+            edges[e].latency_avg += P.forget * (edges[e].latency_new - edges[e].latency_avg)
             edges[e].share += P.smooth * (ok / done - edges[e].share)
-        edges[e].ok_r = ok / P.h
-        edges[e].failed_r = failed / P.h
-        edges[e].tokens_r = (edges[e].tokens - edges[e].tokens_was) / P.h
-        edges[e].tokens_was = edges[e].tokens
         edges[e].x_ok = 0.0
         edges[e].x_failed = 0.0
         edges[e].x_latency = 0.0
-        ok_all += ok
-        failed_all += failed
-    return errors, failed_all
+    return errors
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _far(x, ref, scale):
     return abs(x - ref) > TOLERANCE * scale
 
 
-@njit(cache=True, nogil=True)
-def _judge_steady(arrays, p):
-    """Count the steps in which no flow of the pool has changed (step control)."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_calm(arrays, p):
+    """Nothing waits, nothing will be retried: the pool remembers nothing."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
-    scale = max(P.offered_r, P.ref_offered, 1e-6 * P.rate, TINY)
-    ring = P.q - P.d_old
-    moved = (
-        _far(P.offered_r, P.ref_offered, scale)
-        or _far(P.served_r, P.ref_served, scale)
-        or _far(P.ok_r, P.ref_ok, scale)
-        or _far(P.bad_r, P.ref_bad, scale)
-        or _far(P.fail_r, P.ref_fail, scale)
-        or _far(P.d_old_r, P.ref_dead, scale)
-        or _far(ring, P.ref_ring, max(scale * P.h, ring))
-    )
-    if moved:
-        pools[p].steady = 0
-        pools[p].ref_offered = P.offered_r
-        pools[p].ref_served = P.served_r
-        pools[p].ref_ok = P.ok_r
-        pools[p].ref_bad = P.bad_r
-        pools[p].ref_fail = P.fail_r
-        pools[p].ref_dead = P.d_old_r
-        pools[p].ref_ring = ring
-    else:
-        pools[p].steady += 1
-
-
-@njit(cache=True, nogil=True)
-def _pending(pools, edges, atts, in_edge, p):
-    total = 0.0
-    for i in range(pools[p].in0, pools[p].in1):
+    if P.q > TINY or P.in_ring > TINY:
+        return False
+    for i in range(P.in0, P.in1):
         e = in_edge[i]
         for k in range(1, edges[e].retries + 1):
-            total += atts[edges[e].att + k].pending
-    return total
+            if atts[edges[e].att + k].pending > TINY:
+                return False
+    return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _start_block(arrays, p, longer):
+    """Note the counters from which the means of the next block are taken (step control)."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    if _is_calm(arrays, p):
+        length = 2
+    elif longer and P.block >= P.window:
+        length = min(2 * P.block, LONGEST_BLOCK * P.window)
+    else:
+        length = P.window
+    pools[p].block = length
+    pools[p].block_left = length
+    pools[p].ring_sum = 0.0
+    pools[p].b_offered = P.offered
+    pools[p].b_served = P.served
+    pools[p].b_ok = P.ok
+    pools[p].b_bad = P.bad
+    pools[p].b_d_old = P.d_old
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        edges[e].b_first = edges[e].first
+        edges[e].b_ok = edges[e].ok
+        edges[e].b_failed = edges[e].failed
+        edges[e].b_attempts = edges[e].attempts
+        edges[e].b_tokens = edges[e].tokens
+        edges[e].b_latency = edges[e].latency_sum
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _end_block(arrays, p):
+    """Compare the block's mean flows with the block before; True when nothing has changed."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    P = pools[p]
+    span = P.block * P.h
+    offered = (P.offered - P.b_offered) / span
+    served = (P.served - P.b_served) / span
+    ok = (P.ok - P.b_ok) / span
+    bad = (P.bad - P.b_bad) / span
+    d_old = (P.d_old - P.b_d_old) / span
+    ring = P.ring_sum / P.block
+    scale = max(offered, P.ref_offered, 1e-6 * P.rate, TINY)
+    same = P.known == 1 and not (
+        _far(offered, P.ref_offered, scale)
+        or _far(served, P.ref_served, scale)
+        or _far(ok, P.ref_ok, scale)
+        or _far(bad, P.ref_bad, scale)
+        or _far(d_old, P.ref_d_old, scale)
+        or _far(ring, P.ref_ring, max(scale * P.h, ring))
+    )
+    pools[p].known = 1
+    pools[p].ref_offered = offered
+    pools[p].ref_served = served
+    pools[p].ref_ok = ok
+    pools[p].ref_bad = bad
+    pools[p].ref_d_old = d_old
+    pools[p].ref_ring = ring
+    return same
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _step(arrays, p, rng):
     """One step of pool ``p``, ending at the present tick."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -436,7 +466,6 @@ def _step(arrays, p, rng):
     pools[p].head = head
     pools[p].count += 1
     old = dead[P.dead + head]
-    before = P.d_old
     if old > 0.0:
         dead[P.dead + head] = 0.0
         pools[p].d_old += old
@@ -445,10 +474,10 @@ def _step(arrays, p, rng):
         timed_out = _expire(arrays, p)
     budget = _budget(arrays, p, rng)
     offered, rejected = _arrive(arrays, p, budget, rng)
-    ok = served = wasted = 0.0
+    ok = served = 0.0
     if pools[p].q > 0.0:
-        ok, served, wasted = _serve(arrays, p, budget)
-    errors, failed = _settle_edges(arrays, p)
+        ok, served = _serve(arrays, p, budget)
+    errors = _settle_edges(arrays, p)
     bad = timed_out + rejected + errors
     pools[p].offered += offered
     pools[p].served += served
@@ -456,23 +485,21 @@ def _step(arrays, p, rng):
     pools[p].bad += bad
     pools[p].offered_r = offered / P.h
     pools[p].served_r = served / P.h
-    pools[p].served_dead_r = wasted / P.h
     pools[p].ok_r = ok / P.h
     pools[p].bad_r = bad / P.h
-    pools[p].fail_r = failed / P.h
-    pools[p].d_old_r = (pools[p].d_old - before) / P.h
     if ok + bad > TINY:
         pools[p].share += P.smooth * (ok / (ok + bad) - P.share)
     for i in range(P.out0, P.out1):
         e = out_edge[i]
         edges[e].rate_new = edges[e].calls * served / P.h
+        edges[e].rate_avg += P.forget * (edges[e].rate_new - edges[e].rate_avg)
     pools[p].done_tick = ctl[0].tick
+    pools[p].ring_sum += P.q - P.d_old
+    pools[p].block_left -= 1
     ctl[0].steps += 1
-    if ctl[0].adaptive == 1:
-        _judge_steady(arrays, p)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sync(arrays, p, tick):
     """Bring the counters of a sleeping pool up to the last of its steps not after ``tick``."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -497,25 +524,25 @@ def _sync(arrays, p, tick):
         edges[e].failed += a.failed_r * span
         edges[e].attempts += a.attempts_r * span
         edges[e].tokens = min(max(0.0, a.tokens + a.tokens_r * span), a.bucket)
-        edges[e].tokens_was = edges[e].tokens
         edges[e].issued = 0.0
         edges[e].issued_tick = to
     pools[p].done_tick = to
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _wake(arrays, p):
     """Make pool ``p`` step again from the present tick on."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
-    pools[p].steady = 0
+    pools[p].known = 0
     if pools[p].awake == 1:
         return
     _sync(arrays, p, ctl[0].tick)
     pools[p].awake = 1
+    _start_block(arrays, p, False)
     ctl[0].stop |= 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _crossed(ctl, cross, code, below):
     k = ctl[0].n_cross
     if k < cross.shape[0]:
@@ -526,7 +553,7 @@ def _crossed(ctl, cross, code, below):
         ctl[0].stop |= 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _look(share, watch, is_below):
     """Return the new side of a watched share: 1 below, 0 above."""
     if is_below == 0:
@@ -534,7 +561,7 @@ def _look(share, watch, is_below):
     return 0 if share >= watch + HYSTERESIS * (1.0 - watch) else 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _check_watches(arrays, p):
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     n_edges = edges.shape[0]
@@ -552,84 +579,131 @@ def _check_watches(arrays, p):
             _crossed(ctl, cross, n_edges + p, side)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _publish_calls(arrays, e, rate, felt):
+    """Tell the callee of edge ``e`` the new rate of calls; ``felt`` decides whether to wake it."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    a = edges[e]
+    if rate == a.rate:
+        return
+    if pools[a.callee].awake == 0:
+        if not _far(felt, a.rate, max(pools[a.callee].offered_r, TINY)):
+            return
+        _wake(arrays, a.callee)
+    tick = ctl[0].tick
+    edges[e].issued += a.rate * (tick - a.issued_tick) * ctl[0].tick_s
+    edges[e].issued_tick = tick
+    edges[e].rate = rate
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
+    """Tell the caller of edge ``e`` how its calls end now."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    a = edges[e]
+    if a.caller >= 0 and pools[a.caller].awake == 0 and a.kind != ASYNCHRONOUS:
+        near = abs(felt_p - a.p_ok) <= TOLERANCE and (
+            abs(felt_latency - a.latency) <= 0.02 * max(a.latency, pools[a.caller].s)
+        )
+        if near:
+            return
+        _wake(arrays, a.caller)
+    edges[e].p_ok = p_ok
+    edges[e].latency = latency
+    edges[e].done_r = a.done_new
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _publish(arrays, p):
     """Let callers and callees of pool ``p`` see the step (after all pools of the tick stepped)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
-    tick, tick_s = ctl[0].tick, ctl[0].tick_s
     for i in range(P.out0, P.out1):
         e = out_edge[i]
-        a = edges[e]
-        if a.rate_new == a.rate:
-            continue
-        callee = a.callee
-        if pools[callee].awake == 0:
-            scale = max(pools[callee].offered_r, TINY)
-            if not _far(a.rate_new, a.rate, scale):
-                continue
-            _wake(arrays, callee)
-        edges[e].issued += edges[e].rate * (tick - edges[e].issued_tick) * tick_s
-        edges[e].issued_tick = tick
-        edges[e].rate = a.rate_new
+        _publish_calls(arrays, e, edges[e].rate_new, edges[e].rate_avg)
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
-        if a.caller < 0:
-            edges[e].p_ok, edges[e].latency = a.p_new, a.latency_new
-            continue
-        if pools[a.caller].awake == 0 and a.kind != ASYNCHRONOUS:
-            far = abs(a.p_new - a.p_ok) > TOLERANCE or (
-                abs(a.latency_new - a.latency) > 0.02 * max(a.latency, pools[a.caller].s)
-            )
-            if not far:
-                edges[e].done_r = a.done_new
-                continue
-            _wake(arrays, a.caller)
-        edges[e].p_ok, edges[e].latency, edges[e].done_r = a.p_new, a.latency_new, a.done_new
+        _publish_outcome(arrays, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg)
     _check_watches(arrays, p)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fall_asleep(arrays, p):
-    """Put a steady pool to sleep, with the tick at which a drift reaches a bound."""
+    """Put a steady pool to sleep with the mean flows of its last block.
+
+    Returns False when a drift reaches a bound so soon that sleep does not pay.
+    """
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
-    tick_s = ctl[0].tick_s
+    span = P.block * P.h
     horizon = 1e18
-    if P.d_old_r < 0.0:
-        horizon = P.d_old / -P.d_old_r - 2.0 * P.h
-    elif P.d_old_r > 0.0 and P.q < P.room_max and P.room_max < 1e300:
-        horizon = (P.room_max - P.q) / P.d_old_r - 2.0 * P.h
-    total = P.ok_r + P.bad_r
+    drift = P.ref_d_old
+    if drift < 0.0:
+        horizon = P.d_old / -drift - 2.0 * P.h
+    elif drift > 0.0 and P.q < P.room_max and P.room_max < 1e300:
+        horizon = (P.room_max - P.q) / drift - 2.0 * P.h
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
+        edges[e].tokens_r = (a.tokens - a.b_tokens) / span
         if a.budget > 0 and a.tokens_r < -TINY and a.tokens > 0.0:
             horizon = min(horizon, a.tokens / -a.tokens_r - 2.0 * P.h)
-    if horizon < 4.0 * P.h:
-        return
-    for i in range(P.in0, P.in1):
-        e = in_edge[i]
-        a = edges[e]
-        if a.ok_r >= a.failed_r:  # nothing may pile up in flight by rounding
-            edges[e].ok_r = a.first_r - a.failed_r
-        else:
-            edges[e].failed_r = a.first_r - a.ok_r
-        if a.first_r > TINY:
-            edges[e].share = a.ok_r / a.first_r
-    if total > TINY:
-        pools[p].share = P.ok_r / total
-    _check_watches(arrays, p)
+    if horizon < 2.0 * span:
+        return False
     pools[p].awake = 0
     pools[p].wake_tick = FOREVER
-    if horizon < 1e17:
-        steps = int(horizon / P.h)
-        pools[p].wake_tick = P.done_tick + steps * P.h_ticks
+    if horizon < 1e12:
+        pools[p].wake_tick = P.done_tick + int(horizon / P.h) * P.h_ticks
+    pools[p].offered_r = P.ref_offered
+    pools[p].served_r = P.ref_served
+    pools[p].ok_r = P.ref_ok
+    pools[p].bad_r = P.ref_bad
+    pools[p].d_old_r = drift
+    if P.ref_ok + P.ref_bad > TINY:
+        pools[p].share = P.ref_ok / (P.ref_ok + P.ref_bad)
+    for i in range(P.out0, P.out1):
+        e = out_edge[i]
+        rate = edges[e].calls * P.ref_served
+        edges[e].rate_avg = rate
+        _publish_calls(arrays, e, rate, rate)
+    for i in range(P.in0, P.in1):
+        _rest_edge(arrays, in_edge[i], span)
+    _check_watches(arrays, p)
     ctl[0].stop |= 2
+    return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rest_edge(arrays, e, span):
+    """Take over the block's means as the rates of a sleeping edge."""
+    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+    a = edges[e]
+    first = (a.first - a.b_first) / span
+    ok = (a.ok - a.b_ok) / span
+    failed = (a.failed - a.b_failed) / span
+    done = ok + failed
+    if done > TINY:
+        edges[e].share = ok / done
+        edges[e].p_new = ok / done
+        edges[e].latency_new = (a.latency_sum - a.b_latency) / span / done
+        edges[e].p_avg = edges[e].p_new
+        edges[e].latency_avg = edges[e].latency_new
+    edges[e].done_new = done
+    edges[e].first_r = first
+    edges[e].attempts_r = (a.attempts - a.b_attempts) / span
+    if ok >= failed:  # what is in flight stays as it is
+        edges[e].ok_r = first - failed
+        edges[e].failed_r = failed
+    else:
+        edges[e].ok_r = ok
+        edges[e].failed_r = first - ok
+    _publish_outcome(
+        arrays, e, edges[e].p_new, edges[e].latency_new, edges[e].p_avg, edges[e].latency_avg
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _list_awake(arrays):
     """Rebuild the sorted list of awake pools, the stride and the next wake-up."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -648,7 +722,7 @@ def _list_awake(arrays):
     ctl[0].min_wake = soonest
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sample(arrays, pool_rows, edge_rows):
     """Write one row of means since the last sample."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -690,23 +764,21 @@ def _sample(arrays, pool_rows, edge_rows):
     ctl[0].next_sample += ctl[0].sample_ticks
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sleep_steady(arrays):
-    """Put to sleep what has been steady for as long as it remembers."""
+    """Put to sleep the pools whose mean flows have not changed from block to block."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     for i in range(ctl[0].n_awake):
         p = awake[i]
-        P = pools[p]
-        if P.steady < 2 or ctl[0].tick != P.done_tick:
+        if pools[p].block_left > 0 or ctl[0].tick != pools[p].done_tick:
             continue
-        need = P.window
-        if P.in_ring <= TINY and P.q <= TINY and _pending(pools, edges, atts, in_edge, p) <= TINY:
-            need = 2
-        if P.steady >= need:
-            _fall_asleep(arrays, p)
+        same = _end_block(arrays, p)
+        if same and _fall_asleep(arrays, p):
+            continue
+        _start_block(arrays, p, not same)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def advance(arrays, target, pool_rows, edge_rows, rng):
     """Go to tick ``target``; stop after the tick of the first crossing, or when samples are full.
 
@@ -745,7 +817,7 @@ def advance(arrays, target, pool_rows, edge_rows, rng):
             _sample(arrays, pool_rows, edge_rows)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def touch_pool(arrays, p):
     """The engine changed pool ``p``: wake it unless it stays calm all the same (step control)."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -759,7 +831,7 @@ def touch_pool(arrays, p):
     _wake(arrays, p)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def touch_edge(arrays, e, rate, admit, inject):
     """Set an edge's first-try rate and admission, add injected requests; wake its pool."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
@@ -771,7 +843,7 @@ def touch_edge(arrays, e, rate, admit, inject):
     edges[e].admit = admit
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def settle_counters(arrays):
     """Bring all sleeping pools' counters up to the present tick."""
     ctl = arrays[0]
@@ -781,7 +853,7 @@ def settle_counters(arrays):
             _sync(arrays, p, ctl[0].tick)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def count_in_flight(arrays, out):
     """Write into ``out`` (E,) the attempts really present: waiting, late and in delay lines."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays

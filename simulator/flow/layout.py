@@ -36,16 +36,18 @@ POOL = np.dtype(
         ("count", _I), ("head", _I), ("oldest", _I), ("q", _F), ("d_old", _F), ("in_ring", _F),
         # --- present flows, per second
         ("eff", _F), ("accept", _F), ("p_down", _F), ("hold", _F), ("served_r", _F),
-        ("served_dead_r", _F), ("offered_r", _F), ("ok_r", _F), ("bad_r", _F), ("fail_r", _F),
+        ("offered_r", _F), ("ok_r", _F), ("bad_r", _F),
         ("d_old_r", _F),
         # --- cumulative attempts
         ("offered", _F), ("served", _F), ("ok", _F), ("bad", _F),
         # --- watched share
         ("share", _F), ("watch", _F), ("is_below", _I),
         # --- step control
-        ("awake", _I), ("done_tick", _I), ("wake_tick", _I), ("steady", _I), ("quiet", _I),
+        ("awake", _I), ("done_tick", _I), ("wake_tick", _I), ("forget", _F),
+        ("block", _I), ("block_left", _I), ("ring_sum", _F), ("known", _I),
+        ("b_offered", _F), ("b_served", _F), ("b_ok", _F), ("b_bad", _F), ("b_d_old", _F),
         ("ref_offered", _F), ("ref_served", _F), ("ref_ok", _F), ("ref_bad", _F),
-        ("ref_fail", _F), ("ref_ring", _F), ("ref_dead", _F),
+        ("ref_ring", _F), ("ref_d_old", _F),
         # --- last sample
         ("m_offered", _F), ("m_served", _F), ("m_ok", _F), ("m_bad", _F),
     ]
@@ -63,11 +65,16 @@ EDGE = np.dtype(
         # --- outcome of first tries, as the caller learns it
         ("p_ok", _F), ("latency", _F), ("done_r", _F),
         ("p_new", _F), ("latency_new", _F), ("done_new", _F),
+        # --- the same, averaged over about a memory of the pool: what wakes a sleeping neighbour
+        ("rate_avg", _F), ("p_avg", _F), ("latency_avg", _F),
         # --- cumulative first tries and attempts
         ("first", _F), ("ok", _F), ("failed", _F), ("attempts", _F), ("in_flight", _F),
-        # --- rates while asleep
+        ("latency_sum", _F),
+        # --- rates while asleep, counters at the start of the block
+        ("b_first", _F), ("b_ok", _F), ("b_failed", _F), ("b_attempts", _F), ("b_tokens", _F),
+        ("b_latency", _F),
         ("first_r", _F), ("ok_r", _F), ("failed_r", _F), ("attempts_r", _F), ("tokens_r", _F),
-        ("tokens", _F), ("tokens_was", _F),
+        ("tokens", _F),
         # --- this step
         ("x_ok", _F), ("x_failed", _F), ("x_latency", _F),
         # --- watched share
@@ -168,6 +175,7 @@ def allocate(
     ctl["adaptive"], ctl["stochastic"] = adaptive and not stochastic, stochastic
     ctl["n_awake"], ctl["stride"] = n_pools, h_ticks.min()
     pools["awake"] = 1
+    pools["block"] = pools["block_left"] = 2
     pools["wake_tick"] = ctl["min_wake"] = np.iinfo(np.int64).max
     return Arrays(
         ctl, pools, edges, atts, in_edge.astype(np.int64), out_edge.astype(np.int64),
@@ -183,11 +191,10 @@ def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.
         "calls": "edge_calls", "timeout": "edge_timeout_s", "retries": "edge_retries",
         "jitter": "edge_jitter", "budget": "edge_budget", "ratio": "edge_budget_ratio",
         "bucket": "edge_budget_bucket", "tokens": "edge_budget_bucket",
-        "tokens_was": "edge_budget_bucket",
     }  # fmt: skip
     for field, source in names.items():
         edges[field] = getattr(topology, source)
-    for name in ("admit", "p_ok", "share", "p_new"):
+    for name in ("admit", "p_ok", "share", "p_new", "p_avg"):
         edges[name] = 1.0
     h = pools["h"][topology.edge_callee]
     edges["n_age"] = np.maximum(1, np.rint(topology.edge_timeout_s / h))
@@ -208,8 +215,8 @@ def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.
         topology.edge_caller[synchronous],
         topology.edge_calls[synchronous],
     )
-    memory = edges["n_age"] + edges["n_line"]
-    np.maximum.at(pools["window"], topology.edge_callee, memory)
+    np.maximum.at(pools["window"], topology.edge_callee, edges["n_line"])
+    pools["forget"] = 1.0 / np.maximum(pools["window"], 2)
     return atts
 
 
