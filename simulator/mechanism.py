@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast, runtime_checkable
 
-from pydantic import Field
+from simulator.scenario.references import SelectorRef
 
 if TYPE_CHECKING:
     import numpy as np
@@ -283,7 +283,7 @@ class Paused:
     value: bool = field(default=False)
 
 
-Selector = tuple[Annotated[str, Field(pattern=r"^[a-z0-9*][a-z0-9*-]*$", max_length=64)], ...]
+Selector = tuple[SelectorRef, ...]
 """Pools by id or by pattern (``web-*``; ``*`` for all), in the order in which they are meant."""
 
 
@@ -292,10 +292,6 @@ def select(selector: Iterable[str], pools: Iterable[str]) -> tuple[str, ...]:
     known = sorted(pools)
     found = {pool: None for pattern in selector for pool in known if fnmatchcase(pool, pattern)}
     return tuple(found)
-
-
-BREAK_GLASS = "break-glass"
-"""``via`` of an action that needs no control plane."""
 
 
 def act(action: Action) -> Step[Outcome]:

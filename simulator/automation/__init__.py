@@ -1,0 +1,1 @@
+"""Scripts as actors: what acts on the region without a person at the keyboard."""

@@ -1,0 +1,1 @@
+"""Faults: what happens to a region without anyone's choice."""

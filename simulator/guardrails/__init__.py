@@ -1,0 +1,1 @@
+"""Guardrails: what stands between a proposed operation and its execution."""

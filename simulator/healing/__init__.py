@@ -1,0 +1,1 @@
+"""Healing loops: controllers that observe and act on a period."""

@@ -1,0 +1,1 @@
+"""People: who is paged, finds out, and repairs."""
