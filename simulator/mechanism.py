@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast, runtime_checkable
 
-from simulator.scenario.references import SelectorRef
+from simulator.scenario import references
 
 if TYPE_CHECKING:
     import numpy as np
@@ -283,7 +283,10 @@ class Paused:
     value: bool = field(default=False)
 
 
-Selector = tuple[SelectorRef, ...]
+BREAK_GLASS = references.BREAK_GLASS
+"""``via`` of an action that needs no control plane."""
+
+Selector = tuple[references.SelectorRef, ...]
 """Pools by id or by pattern (``web-*``; ``*`` for all), in the order in which they are meant."""
 
 

@@ -6,9 +6,8 @@ from typing import Final
 
 from numpy.random import Generator
 
-from simulator.mechanism import Action, Outcome, Step, View, Wait, act, act_all, look
+from simulator.mechanism import BREAK_GLASS, Action, Outcome, Step, View, Wait, act, act_all, look
 from simulator.sampling import Distribution
-from simulator.scenario.references import BREAK_GLASS
 
 NO_ANSWER: Final = frozenset({"failed", "timed_out", "throttled"})
 """Outcomes after which an operation is tried again."""

@@ -91,6 +91,10 @@ def _lognormal(median: str, sigma: float) -> Lognormal:
     return Lognormal.model_validate({"median": median, "sigma": sigma})
 
 
+def _constant(value: str) -> Constant:
+    return Constant.model_validate({"value": value})
+
+
 @dataclass(slots=True)
 class _Incident:
     """What the team knows of the incident at hand."""
@@ -130,7 +134,7 @@ class IncidentResponse:
         """Share of the worst-looking pool that is restarted after a wrong diagnosis."""
         attempts: Annotated[Count, Field(ge=1)] = 3
         """Tries of an operation through the control plane before break-glass."""
-        retry_wait: Distribution = Constant(value=60.0)
+        retry_wait: Distribution = _constant("1min")
         """Pause between two tries."""
         break_glass_access: Distribution = _lognormal("45min", 0.7)
         """Time to get access that needs no control plane, once per incident."""
