@@ -1,0 +1,259 @@
+"""What operations and faults do to the region once they take effect."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from simulator.engine.simulation import Phase
+from simulator.errors import UsageError
+from simulator.mechanism import BREAK_GLASS, Outcome
+from simulator.state import Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from simulator.engine.causes import Causes
+    from simulator.engine.lifecycle import BootSlots, Lifecycle
+    from simulator.engine.simulation import Simulation
+    from simulator.mechanism import Action, Effect
+    from simulator.state import SystemState
+    from simulator.trace import Log
+
+_UNIT_VERBS = frozenset({"add", "remove", "replace", "restart", "drain"})
+
+
+class Effects:
+    """Applies executed operations and faults, and writes their records.
+
+    ``wake`` is told the ids of actors that are no longer paused.
+    """
+
+    def __init__(
+        self, sim: Simulation, *, state: SystemState, lifecycle: Lifecycle, log: Log
+    ) -> None:
+        self._sim = sim
+        self.state = state
+        self._life = lifecycle
+        self._log = log
+        self.wake: Callable[[str], None] = lambda _actor: None
+        self.pausable: frozenset[str] = frozenset()
+        """Ids of scripts and loops."""
+
+    # ------------------------------------------------------------------ operations
+    def execute(
+        self, action: Action, cause: int, *, latency_s: float, slots: BootSlots | None
+    ) -> Outcome:
+        """Execute an operation; return what its actor learns."""
+        problem = self._problem(action)
+        if problem:
+            record = self._log.write(
+                "failure",
+                action.pool or action.service or action.actor or action.verb,
+                actor=action.by,
+                cause=cause,
+                text=f"{action.verb}: {problem}",
+                data={"verb": action.verb, "count": action.count, "status": "failed"},
+            )
+            return Outcome("failed", reason=problem, record=record)
+        record = self._log.write(
+            "operation",
+            action.pool or action.service or action.actor or "region",
+            actor=action.by,
+            cause=cause,
+            text=_wording(action),
+            data=_facts_of(action, latency_s),
+        )
+        count = self._apply(action, Why(action.by, record), slots)
+        return Outcome("done", count=count, record=record)
+
+    def _problem(self, action: Action) -> str:
+        """Return why an action cannot be executed at all, or an empty string."""
+        topology = self.state.topology
+        known = (
+            ("pool", action.pool, topology.pool_ids),
+            ("zone", action.zone, topology.zone_ids),
+            ("service", action.service, topology.service_ids),
+        )
+        for kind, name, names in known:
+            if name and name not in names:
+                return f"no {kind} {name!r}"
+        if action.verb in _UNIT_VERBS and not action.pool:
+            return "no pool named"
+        if action.verb in {"pause", "resume"} and action.actor not in self.pausable:
+            return f"no script or loop {action.actor!r}"
+        return ""
+
+    def _apply(self, action: Action, why: Why, slots: BootSlots | None) -> int:
+        """Change the region; return the units concerned."""
+        if action.verb in _UNIT_VERBS:
+            return self._apply_to_units(action, why, slots)
+        if action.verb == "throttle":
+            self.throttle(action.service, action.factor)
+        elif action.verb == "pause":
+            self.pause(action.actor)
+        elif action.verb == "resume":
+            self.resume(action.actor)
+        elif action.verb == "describe" and action.pool:
+            zone = self.state.topology.zone_ids.index(action.zone) if action.zone else None
+            return self.state.serving(self.state.topology.pool(action.pool), zone)
+        return 0
+
+    def _apply_to_units(self, action: Action, why: Why, slots: BootSlots | None) -> int:
+        pool, life = self.state.topology.pool(action.pool), self._life
+        zones, count = self._zones(action.zone), max(0, action.count)
+        if action.verb == "add":
+            return life.add(pool, zones, count, slots=slots, why=why)
+        if action.verb == "restart":
+            return life.restart(pool, zones, count, why=why)
+        removed = {
+            "remove": partial(life.remove, pool, zones, count, why=why),
+            "drain": partial(life.drain, pool, zones, count, why=why),
+            "replace": partial(life.replace, pool, zones, count, slots=slots, why=why),
+        }[action.verb]()
+        if removed:
+            self.state.removals.append((float(self._sim.now), pool, removed))
+        return removed
+
+    def throttle(self, service: str, factor: float) -> None:
+        """Admit a share of the first tries of one service, or of all; 1 lifts the throttle."""
+        factor = min(1.0, max(0.0, factor))
+        for name in (service,) if service else self.state.topology.service_ids:
+            self._sim.plane.set_admission(self.state.topology.service_edge(name), factor)
+            self.state.throttles.pop(name, None)
+            if factor < 1.0:
+                self.state.throttles[name] = factor
+
+    def pause(self, actor: str) -> None:
+        """Keep a script or loop from acting."""
+        if actor in self.pausable:
+            self.state.paused.add(actor)
+
+    def resume(self, actor: str) -> None:
+        """Let a paused actor go on."""
+        if actor in self.state.paused:
+            self.state.paused.discard(actor)
+            self.wake(actor)
+
+    # ------------------------------------------------------------------ faults
+    def schedule(
+        self, fault: str, effects: Iterable[Effect], *, causes: Causes, triggers: bool
+    ) -> None:
+        """Schedule all effects of a fault."""
+        for effect in effects:
+            if effect.at_s < 0.0:
+                msg = f"fault {fault!r} has an effect at {effect.at_s} s, before the start"
+                raise UsageError(msg)
+            if effect.what not in self._FAULTS:
+                msg = f"fault {fault!r} has an unknown effect {effect.what!r}"
+                raise UsageError(msg)
+            call = partial(self._strike, fault, effect, causes if triggers else None)
+            self._sim.at(effect.at_s, Phase.WORLD, fault, call)
+
+    def _strike(self, fault: str, effect: Effect, causes: Causes | None) -> None:
+        record = self._log.write(
+            "fault",
+            effect.pool or effect.zone or fault,
+            actor=fault,
+            text=_fault_wording(effect),
+            data={
+                "what": effect.what,
+                "pool": effect.pool,
+                "zone": effect.zone,
+                "count": effect.count,
+                "frac": effect.frac,
+                "factor": effect.factor,
+            },
+        )
+        if causes is not None:
+            causes.trigger = record
+        self._FAULTS[effect.what](self, effect, Why(fault, record))
+
+    def _pools(self, effect: Effect) -> list[int]:
+        topology = self.state.topology
+        return [topology.pool(effect.pool)] if effect.pool else list(range(topology.n_pools))
+
+    def _zones(self, zone: str) -> Sequence[int]:
+        topology = self.state.topology
+        return (topology.zone_ids.index(zone),) if zone else range(len(topology.zone_ids))
+
+    def _crash(self, effect: Effect, why: Why) -> None:
+        zones = self._zones(effect.zone)
+        for pool in self._pools(effect):
+            there = sum(self.state.serving(pool, z) for z in zones)
+            count = effect.count or round(effect.frac * there)
+            self._life.crash(pool, zones, count, why=why)
+
+    def _repair(self, effect: Effect, why: Why) -> None:
+        zones = self._zones(effect.zone)
+        for pool in self._pools(effect):
+            there = sum(self.state.counts["failed"][pool][z] for z in zones)
+            wanted = effect.count or (round(effect.frac * there) if effect.frac else there)
+            self._life.repair(pool, zones, wanted, why=why)
+
+    def _capacity(self, effect: Effect, why: Why) -> None:
+        self._set_factor(self.state.capacity_factor, effect, why, worse=-1)
+
+    def _service_time(self, effect: Effect, why: Why) -> None:
+        self._set_factor(self.state.service_factor, effect, why, worse=1)
+
+    def _set_factor(
+        self, table: list[list[float]], effect: Effect, why: Why, *, worse: int
+    ) -> None:
+        """Set a factor; ``worse`` is the sign of a change that costs capacity."""
+        for pool in self._pools(effect):
+            row = table[pool]
+            if any((effect.factor - row[z]) * worse > 0.0 for z in self._zones(effect.zone)):
+                self.state.last_loss[pool] = why.cause
+            for zone in self._zones(effect.zone):
+                row[zone] = effect.factor
+            self._life.push(pool)
+
+    def _zone_loss(self, effect: Effect, why: Why) -> None:
+        for zone in self._zones(effect.zone):
+            self._life.lose_zone(zone, why=why)
+
+    def _zone_return(self, effect: Effect, why: Why) -> None:
+        for zone in self._zones(effect.zone):
+            self._life.return_zone(zone, why=why)
+
+    _FAULTS = {  # noqa: RUF012 - a table of methods, never written
+        "crash": _crash,
+        "repair": _repair,
+        "capacity_factor": _capacity,
+        "service_time_factor": _service_time,
+        "zone_loss": _zone_loss,
+        "zone_return": _zone_return,
+    }
+
+
+def _wording(action: Action) -> str:
+    what = action.pool or action.service or action.actor or "all services"
+    where = f" in {action.zone}" if action.zone else ""
+    how = " by break-glass" if action.via == BREAK_GLASS else ""
+    if action.verb == "throttle":
+        return f"throttle {what} to {action.factor:g}{how}"
+    units = f" {action.count} ×" if action.verb in _UNIT_VERBS else ""
+    return f"{action.verb}{units} {what}{where}{how}"
+
+
+def _facts_of(action: Action, latency_s: float) -> dict[str, object]:
+    facts: dict[str, object] = {"verb": action.verb, "latency_s": latency_s}
+    if action.pool:
+        facts |= {"pool": action.pool, "zone": action.zone, "count": action.count}
+    if action.verb == "throttle":
+        facts |= {"service": action.service, "factor": action.factor}
+        facts["mitigation_active"] = action.factor < 1.0
+    if action.actor:
+        facts["target"] = action.actor
+    if action.via == BREAK_GLASS:
+        facts["break_glass"] = True
+    return facts
+
+
+def _fault_wording(effect: Effect) -> str:
+    where = " ".join(x for x in (effect.pool, effect.zone) if x) or "region"
+    if effect.what.endswith("_factor"):
+        return f"{effect.what} of {where}: {effect.factor:g}"
+    amount = f" {effect.count} ×" if effect.count else f" {effect.frac:.1%}" if effect.frac else ""
+    return f"{effect.what}{amount} {where}"
