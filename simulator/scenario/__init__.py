@@ -1,5 +1,6 @@
 """The declared world: scenario and region files, read with positions and checked as a whole."""
 
+from simulator.scenario.dump import dump_region, dump_scenario, scenario_data, scenario_hash
 from simulator.scenario.loader import (
     load_any,
     load_region,
@@ -14,9 +15,13 @@ __all__ = [
     "Mechanism",
     "Region",
     "Scenario",
+    "dump_region",
+    "dump_scenario",
     "load_any",
     "load_region",
     "load_scenario",
     "parse_region",
     "parse_scenario",
+    "scenario_data",
+    "scenario_hash",
 ]

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import ScenarioError
+from simulator.scenario.checks import check
+from simulator.scenario.declared import Declared
+from simulator.scenario.demand import complete_demand
 from simulator.scenario.fleets import RegionExpander
 from simulator.scenario.merge import refuse_leftover_drops
 from simulator.scenario.nodes import Node, Problems
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from simulator.scenario.nodes import Loc
 
 _REGION_LISTS: tuple[Loc, ...] = (("pools",), ("dependencies",), ("services",), ("control_planes",))
+REGION_EXTRAS = ("extends", "fleets", "templates")
+SCENARIO_EXTRAS = ("extends",)
 _SCENARIO_LISTS: tuple[Loc, ...] = (
     *((section,) for section in SECTIONS),
     ("telemetry", "alarms"),
@@ -122,6 +127,7 @@ def _finish_scenario(
         root = Node({**root.mapping(), "region": region}, root.mark, root.key)
     for change in (c for c in rest if not c.before_expansion):
         root = apply_override(root, change, problems)
+    root = complete_demand(root, resolver, problems)
     root = refuse_leftover_drops(root, _SCENARIO_LISTS, problems)
     return validate_scenario(root, problems)
 
@@ -134,24 +140,40 @@ def _finish_region(root: Node, overrides: Iterable[str], problems: Problems) -> 
     for change in (c for c in changes if not c.before_expansion):
         root = apply_override(root, change, problems)
     root = refuse_leftover_drops(root, _REGION_LISTS, problems)
+    return validate_region(root, problems)
+
+
+def validate_region(root: Node, problems: Problems) -> Region:
+    """Validate the tree of a whole region and check what its types cannot say."""
+    whole = not problems
     refuse_non_finite(root, problems)
-    region = validate_part(Region, root, problems)
+    region = validate_part(Region, root, problems, extra=REGION_EXTRAS)
+    if whole:
+        check(Declared.of_region(root), problems)
     if problems or region is None:
         raise ScenarioError(problems)
     return region
 
 
 def validate_scenario(root: Node, problems: Problems) -> Scenario:
-    """Validate the tree of a whole scenario and check what its types cannot say."""
+    """Validate the tree of a whole scenario and check what its types cannot say.
+
+    The checks need the whole tree: where a part could not be read or laid out, names would seem to
+    be missing that are not.
+    """
+    whole = not problems
     keys = dict(root.mapping())
     broken = keys.pop(BROKEN, None)
     root = Node(keys, root.mark, root.key)
     refuse_non_finite(root, problems)
     built = {section: mechanisms(root, section, problems) for section in SECTIONS}
-    rest = Node({k: v for k, v in keys.items() if k not in SECTIONS}, root.mark, root.key)
-    if broken is not None:
-        rest = Node({**rest.mapping(), "region": broken}, root.mark, root.key)
-    scenario = validate_part(Scenario, rest, problems, extra=[*SECTIONS, "extends"])
+    rest = {key: child for key, child in keys.items() if key not in SECTIONS}
+    skip = ("region",) if broken is not None else ()
+    scenario = validate_part(
+        Scenario, Node(rest, root.mark), problems, extra=SCENARIO_EXTRAS, skip=skip
+    )
+    if whole:
+        check(Declared.of_scenario(root), problems)
     if problems or scenario is None:
         raise ScenarioError(problems)
     return scenario.model_copy(update={s: tuple(built[s] or ()) for s in SECTIONS})

@@ -152,6 +152,11 @@ class Problems:
                 mark.file, mark.line, mark.column, path, str(code), message, hint
             )
 
+    def take(self, more: Iterable[Problem]) -> None:
+        """Take over problems that were found elsewhere."""
+        for problem in more:
+            self._found.setdefault((problem,), problem)
+
 
 def path_text(root: Node, loc: Sequence[str | int]) -> str:
     """Return the dotted path of ``loc``, with the names of list items instead of their numbers."""

@@ -66,11 +66,11 @@ class Pool(Spec):
     """Share of the units per zone; absent: equal shares over the region's zones."""
     concurrency: Annotated[Count, Field(ge=1)]
     """Requests that one unit can hold at once (its workers)."""
-    service_time: Duration
+    service_time: Annotated[Duration, Field(gt=0)]
     """Mean time a worker needs for one request, without the time spent waiting for callees."""
     service_distribution: Literal["exponential", "deterministic"] = "exponential"
     """Distribution of the service time."""
-    unit_rate: Rate | None = None
+    unit_rate: Annotated[Rate, Field(gt=0)] | None = None
     """Requests per second that one unit can process; absent: concurrency / service_time."""
     queue_per_unit: Count | None = None
     """Waiting room per unit in service; absent: unbounded."""
@@ -113,7 +113,7 @@ class Dependency(Spec):
     Asynchronous: nobody waits."""
     calls: Multiplier = 1.0
     """Calls per request of the caller (a mean; may be below one)."""
-    timeout: Duration
+    timeout: Annotated[Duration, Field(gt=0)]
     """The caller gives up on one attempt after this time."""
     retry: Retry = Retry()
     basis: Basis = {}
@@ -130,7 +130,7 @@ class Service(Spec):
     """First tries per second at demand factor 1."""
     customers: Fraction
     """Share of the region's customers that use this service."""
-    timeout: Duration
+    timeout: Annotated[Duration, Field(gt=0)]
     """The customer's client gives up on one attempt after this time."""
     retry: Retry = Retry()
     slo: Fraction = 0.99
@@ -161,7 +161,7 @@ class ControlPlane(Spec):
     title: str = ""
     pool: Id
     """Serving pool: operations queue, time out and fail as this pool does."""
-    timeout: Duration = "30s"  # type: ignore[assignment]
+    timeout: Annotated[Duration, Field(gt=0)] = "30s"  # type: ignore[assignment]
     """Time after which the caller of an operation gives up."""
     rate_limit: Rate = "10/s"  # type: ignore[assignment]
     """Operations admitted per second (token bucket); above it operations are throttled."""

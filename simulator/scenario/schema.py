@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from simulator.sampling import Distribution, Lognormal
 from simulator.scenario.region import Id, Region, Source, Spec
 from simulator.units import Duration, Fraction, Multiplier
 
@@ -43,7 +44,7 @@ class Ramp(Spec):
     end: Duration
     to: Multiplier
     """Factor from ``end`` on."""
-    every: Duration = "60s"  # type: ignore[assignment]
+    every: Annotated[Duration, Field(gt=0)] = "60s"  # type: ignore[assignment]
     """Width of the stairs by which the line is approximated."""
 
 
@@ -56,7 +57,7 @@ class Diurnal(Spec):
     amplitude: Fraction
     peak_at: Duration
     """Time of day of the peak, from the start of the run."""
-    every: Duration = "15min"  # type: ignore[assignment]
+    every: Annotated[Duration, Field(gt=0)] = "15min"  # type: ignore[assignment]
     """Width of the stairs by which the curve is approximated."""
 
 
@@ -100,7 +101,7 @@ class Alarm(Spec):
 class Telemetry(Spec):
     """How the region is seen."""
 
-    sample_period: Duration = "60s"  # type: ignore[assignment]
+    sample_period: Annotated[Duration, Field(gt=0)] = "60s"  # type: ignore[assignment]
     """One sample of every pool and service per period."""
     delay: Duration = "30s"  # type: ignore[assignment]
     """Age of a sample when it becomes visible."""
@@ -109,6 +110,9 @@ class Telemetry(Spec):
     the samples of that time never become visible."""
     lost_below: Fraction = 0.5
     alarms: tuple[Alarm, ...] = ()
+    customer_reports: Distribution = Lognormal(median="20min", sigma=0.5)  # type: ignore[arg-type]
+    """Time a service stays below its SLO before customers' reports page the on-call, telemetry or
+    not. Default: assumption."""
 
 
 class Expectation(Spec):
@@ -146,7 +150,7 @@ class Scenario(Spec):
     sources: tuple[Source, ...] = ()
     free_parameters: tuple[str, ...] = ()
     """Paths of the numbers that no source fixes and that were chosen to fit."""
-    horizon: Duration
+    horizon: Annotated[Duration, Field(gt=0)]
     region: Region
     demand: Demand = Demand()
     telemetry: Telemetry = Telemetry()

@@ -44,7 +44,13 @@ _ID: TypeAdapter[str] = TypeAdapter(Id)
 
 
 def validate_part(
-    model: type[M], node: Node, problems: Problems, *, path: str = "", extra: Sequence[str] = ()
+    model: type[M],
+    node: Node,
+    problems: Problems,
+    *,
+    path: str = "",
+    extra: Sequence[str] = (),
+    skip: Sequence[str] = (),
 ) -> M | None:
     """Validate a tree as a model; None, and every problem noted, if it is not one.
 
@@ -60,11 +66,13 @@ def validate_part(
         Path of the tree in the document.
     extra : Sequence[str]
         Further keys that the user may have meant, for hints.
+    skip : Sequence[str]
+        Keys that are known to be wrong already.
     """
     data = node.plain()
     value, errors = _validate(model, data)
     for error in errors:
-        if value is None or error["type"] not in _SEQUENCE_ERRORS:
+        if not (error["loc"] and error["loc"][0] in skip):
             _note(error, model, node, problems, path, extra)
     return value
 
@@ -106,6 +114,8 @@ def _note(
     for step in loc[:-1]:
         holder = holder.child(step) or holder
     target = holder.child(loc[-1]) if loc else node
+    if target is not None and error["loc"][-1] != "[key]":
+        error = {**error, "input": target.plain()}  # as written, not as read by a validator
     wording = word(error, [*keys_at(model, error["loc"][:-1]), *extra])
     inner = path_text(node, loc)
     full = ".".join(part for part in (path, inner) if part)

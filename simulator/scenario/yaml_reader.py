@@ -13,20 +13,19 @@ read ``no`` as false and ``12:30`` as 750, and expand any bomb. Differences from
 from __future__ import annotations
 
 import re
-import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from simulator.scenario.codes import Code
+from simulator.scenario.files import BYTES_MAX, read_text
 from simulator.scenario.nodes import Mark, Node, Problems, Scalar, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
-BYTES_MAX = 8 << 20
 DEPTH_MAX = 48
 NODES_MAX = 500_000
 ALIASES_MAX = 1_000
@@ -50,7 +49,6 @@ _NUMBER_STARTS = frozenset("-+.0123456789")
 _CORE = "tag:yaml.org,2002:"
 _CORE_NAMES = ("str", "int", "float", "bool", "null", "map", "seq")
 _CORE_TAGS = frozenset({None, "!", *map(_CORE.__add__, _CORE_NAMES)})
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -86,71 +84,6 @@ def read_file(path: str | Path, problems: Problems, *, asked: Mark | None = None
     """
     text = read_text(path, problems, asked=asked)
     return None if text is None else parse_text(text, str(path), problems)
-
-
-def read_text(path: str | Path, problems: Problems, *, asked: Mark | None = None) -> str | None:
-    """Read a file as UTF-8 text; a problem and None where that fails."""
-    name = str(path)
-    at = asked or Mark(name)
-    try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            problems.add(Code.FILE_NOT_REGULAR, at, f"{quote(name)} is {what}")
-            return None
-        with Path(path).open("rb") as stream:
-            raw = stream.read(BYTES_MAX + 1)
-    except FileNotFoundError:
-        problems.add(Code.FILE_MISSING, at, f"there is no file {quote(name)}", hint=_siblings(name))
-        return None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problems.add(Code.FILE_UNREADABLE, at, f"cannot read {quote(name)}: {reason.lower()}")
-        return None
-    return _decode(raw, name, problems)
-
-
-def _siblings(name: str) -> str:
-    """Return a hint with a file of a similar name in the same folder."""
-    from difflib import get_close_matches
-
-    try:
-        names = [entry.name for entry in Path(name).parent.iterdir()]
-    except (OSError, ValueError):
-        return "the folder does not exist either"
-    close = get_close_matches(Path(name).name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
-
-
-def _decode(raw: bytes, name: str, problems: Problems) -> str | None:
-    if len(raw) > BYTES_MAX:
-        limit = f"larger than {BYTES_MAX >> 20} MiB"
-        hint = "describe many alike pools with 'fleets'"
-        problems.add(Code.FILE_TOO_LARGE, Mark(name, 1, 1), limit, hint=hint)
-        return None
-    if raw.startswith(_UTF16):
-        problems.add(
-            Code.FILE_ENCODING, Mark(name, 1, 1), "the file is UTF-16", hint="save it as UTF-8"
-        )
-        return None
-    if b"\x00" in raw:
-        at = _place(raw, raw.index(b"\x00"), name)
-        problems.add(Code.FILE_BINARY, at, "not a text file: it has a zero byte")
-        return None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        at = _place(raw, error.start, name)
-        byte = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        problems.add(Code.FILE_ENCODING, at, byte, hint="save the file as UTF-8")
-        return None
-
-
-def _place(raw: bytes, offset: int, name: str) -> Mark:
-    """Return the place of a byte; columns count characters where they can be read."""
-    line = raw.count(b"\n", 0, offset)
-    start = raw.rfind(b"\n", 0, offset) + 1
-    return Mark(name, line + 1, len(raw[start:offset].decode("utf-8", "replace")) + 1)
 
 
 def parse_text(
@@ -258,6 +191,8 @@ class _Frame:
     """Levels of containers below this one, so far."""
     key: str | None = None
     key_mark: Mark | None = None
+    merging: bool = False
+    """The key is an unquoted ``<<``."""
     seen: dict[str, Mark] = field(default_factory=dict)
     """Keys written in this mapping (merged ones are not)."""
     step: str | int = ""
@@ -338,6 +273,7 @@ class _Builder:
         key: str = event.value
         first = frame.seen.get(key)
         frame.key, frame.key_mark = key, mark
+        frame.merging = key == "<<" and not event.style
         if first is not None:
             where = f"first at line {first.line}, column {first.column}"
             self._note(Code.YAML_DUPLICATE_KEY, mark, f"key {quote(key)} is there twice", where)
@@ -407,7 +343,7 @@ class _Builder:
         assert isinstance(into, dict)
         assert frame.key is not None
         key, node.key = frame.key, frame.key_mark
-        if key == "<<":
+        if frame.merging:
             self._merge(frame, node)
         elif frame.seen[key] == frame.key_mark:  # the first of two equal keys stays
             into[key] = node
