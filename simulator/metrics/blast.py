@@ -1,0 +1,176 @@
+"""How far it spread: customers, services, zones and pools touched, and the chain of causes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from simulator.metrics.facts import before_trigger, data_of, subject_of
+from simulator.metrics.result import BlastRadius
+from simulator.metrics.series import window_failure_frac
+
+if TYPE_CHECKING:
+    from simulator.metrics.facts import Interval, Subject
+    from simulator.metrics.series import Series
+    from simulator.trace import Trace
+
+__all__ = ["affected_services", "blast_radius", "cascade_depth", "cascade_order", "peaks"]
+
+THETA_FRAC: Final = 0.05
+"""Assumption: customers notice a service of which more than one try in twenty fails."""
+
+WINDOW_S: Final = 300.0
+"""Assumption: they notice within five minutes."""
+
+ZONE_LOSS_FRAC: Final = 0.10
+"""Assumption: a zone is touched when it lost a tenth of some pool's units in it."""
+
+_SERVING: Final = frozenset({"in_service", "warming"})
+
+
+def affected_services(trace: Trace, series: Series, trigger_s: float | None) -> tuple[str, ...]:
+    """Return the services whose failure share exceeded theta in some window since the trigger.
+
+    Windows in which the control run's failure share exceeds theta too do not count.
+    """
+    own = window_failure_frac(
+        series.service("failed_rps"), series.service("ok_rps"), series, WINDOW_S
+    )
+    base = window_failure_frac(
+        series.base_service("failed_rps"), series.base_service("ok_rps"), series, WINDOW_S
+    )
+    since = series.t_s > (-1.0 if trigger_s is None else trigger_s)
+    hit = np.any((own > THETA_FRAC) & (base <= THETA_FRAC) & since[:, None], axis=0)
+    return tuple(s for s, yes in zip(trace.service_ids, hit, strict=True) if yes)
+
+
+def touched_zones(trace: Trace, control: Trace | None, trigger_s: float | None) -> tuple[str, ...]:
+    """Return the zones in which some pool fell to nine tenths of its units before the trigger.
+
+    Zones in which the pool fell as low in the control run do not count.
+    """
+    own = _lowest_by_zone(trace, trigger_s)
+    base = {} if control is None else _lowest_by_zone(control, trigger_s)
+    limit = 1.0 - ZONE_LOSS_FRAC
+    low = {
+        zone
+        for (pool, zone), frac in own.items()
+        if frac <= limit and frac < base.get((pool, zone), 1.0)
+    }
+    return tuple(sorted(low))
+
+
+def _lowest_by_zone(trace: Trace, trigger_s: float | None) -> dict[tuple[str, str], float]:
+    """Return, per pool and zone, the fewest units serving since the trigger over those before.
+
+    ``unit`` records carry the units serving after the change; what was there before the first one
+    follows from it.
+    """
+    start: dict[tuple[str, str], int] = {}
+    lowest: dict[tuple[str, str], int] = {}
+    for r in trace.records:
+        if r.kind != "unit":
+            continue
+        data = data_of(r)
+        key, level = (r.subject, str(data["zone"])), int(data["in_service"])
+        if before_trigger(r.t_s, trigger_s):
+            start[key] = level
+            continue
+        gained = (data["to"] in _SERVING) - (data["from"] in _SERVING)
+        start.setdefault(key, level - gained * int(data["count"]))
+        lowest[key] = min(lowest.get(key, level), level)
+    return {key: level / start[key] for key, level in lowest.items() if start[key] > 0}
+
+
+def _lost_capacity(trace: Trace, trigger_s: float | None) -> dict[str, float]:
+    """Return for each pool the time since the trigger when it first lost capacity itself."""
+    lost: dict[str, float] = {}
+    pools = set(trace.pool_ids)
+    for r in trace.records:
+        if before_trigger(r.t_s, trigger_s):
+            continue
+        data = data_of(r)
+        gone = r.kind == "unit" and data["from"] in _SERVING and data["to"] not in _SERVING
+        struck = r.kind == "fault" and (r.subject in pools or data.get("pool") in pools)
+        if gone or struck:
+            lost.setdefault(str(data.get("pool") or r.subject), r.t_s)
+    return lost
+
+
+def blast_radius(
+    trace: Trace,
+    control: Trace | None,
+    ill: dict[Subject, tuple[Interval, ...]],
+    affected: tuple[str, ...],
+    trigger_s: float | None,
+) -> BlastRadius:
+    """Return the blast radius.
+
+    Customers use the services independently of each other, each service with the share of
+    customers that the region file states (an assumption: real customers use services in
+    bundles): the share touched is ``1 - prod(1 - share)`` over the affected services.
+
+    A pool is touched *directly* when it lost capacity by an operation, a fault or the death of
+    units no later than it was first impaired, and by *cascade* when it was impaired otherwise.
+    """
+    share = {s.id: s.customers for s in trace.scenario.region.services}
+    spared = float(np.prod([1.0 - share[s] for s in affected]))
+    lost = _lost_capacity(trace, trigger_s)
+    first = {
+        name: items[0].start_s for (what, name), items in ill.items() if what == "pool" and items
+    }
+    direct = tuple(p for p in trace.pool_ids if p in lost and lost[p] <= first.get(p, np.inf))
+    cascaded = tuple(p for p in trace.pool_ids if p in first and p not in direct)
+    zones = touched_zones(trace, control, trigger_s)
+    return BlastRadius(
+        services_frac=len(affected) / len(trace.service_ids),
+        customers_frac=1.0 - spared,
+        zones_frac=len(zones) / len(trace.scenario.region.zones),
+        direct_frac=len(direct) / len(trace.pool_ids),
+        cascaded_frac=len(cascaded) / len(trace.pool_ids),
+        services=affected,
+        zones=zones,
+        direct_pools=direct,
+        cascaded_pools=cascaded,
+    )
+
+
+def cascade_order(ill: dict[Subject, tuple[Interval, ...]]) -> tuple[str, ...]:
+    """Return the ids of pools and services in the order in which they were first impaired."""
+    first = {who: items[0] for who, items in ill.items() if items}
+    order = sorted(first, key=lambda who: (first[who].start_s, first[who].record, who))
+    return tuple(name for _what, name in order)
+
+
+def cascade_depth(trace: Trace, trigger_s: float | None) -> int:
+    """Return the largest number of different subjects impaired along one chain of causes."""
+    by_id = {r.id: r for r in trace.records}
+    chains: dict[int, frozenset[Subject]] = {-1: frozenset()}
+    deepest = 0
+    for r in trace.records:
+        # A cause is written before its effect; anything else would be no cause.
+        cause = r.cause if r.cause < r.id and r.cause in by_id else -1
+        chain = chains.get(cause, frozenset())
+        if r.kind == "impaired" and not before_trigger(r.t_s, trigger_s):
+            chain |= {subject_of(r)}
+        chains[r.id] = chain
+        deepest = max(deepest, len(chain))
+    return deepest
+
+
+def peaks(series: Series, trigger_s: float | None) -> tuple[float, float]:
+    """Return peak amplification and peak attempts per first try, since the trigger.
+
+    The first is the larger of the second and of the greatest ratio of a pool's offered load to
+    that of the control run at the same time.
+    """
+    since = series.t_s > (-1.0 if trigger_s is None else trigger_s)
+    first = series.service("first_rps")[since]
+    attempts = series.service("attempts_rps")[since]
+    ratio = np.divide(attempts, first, out=np.zeros_like(first), where=first > 0.0)
+    base = series.base_pool("offered_rps")[since]
+    offered = series.pool("offered_rps")[since]
+    pools = np.divide(offered, base, out=np.zeros_like(base), where=base > 0.0)
+    per_try = float(ratio.max(initial=0.0))
+    return max(per_try, float(pools.max(initial=0.0))), per_try
