@@ -1,0 +1,184 @@
+"""The report of one run for a terminal, as rich renderables."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from simulator.metrics.expectations import show_duration
+from simulator.metrics.result import PHASES
+from simulator.report.story import describe, five_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from simulator.metrics import Metrics, Verdict
+    from simulator.trace import Trace
+
+__all__ = ["blast_table", "clock", "records_table", "run_report", "timeline", "verdict_table"]
+
+BAR_WIDTH: Final = 46
+_INDENT: Final = (0, 0, 0, 2)
+
+
+def clock(t_s: float) -> str:
+    """Return a time of the run as ``h:mm:ss``."""
+    hours, rest = divmod(round(t_s), 3600)
+    return f"{hours:d}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def run_report(
+    trace: Trace, metrics: Metrics, verdicts: Sequence[Verdict]
+) -> Iterable[RenderableType]:
+    """Yield the parts of the report, each with its heading."""
+    scenario = trace.scenario
+    yield Text.assemble((scenario.title, "bold"), f"  ({scenario.id}, seed {trace.seed})")
+    yield Text(f"Claim: {scenario.claim}")
+    yield Text()
+    yield _titled("Verdict", verdict_table(verdicts))
+    yield _titled(_recovery_title(metrics), timeline(metrics))
+    yield _titled("Blast radius (difference to the control run)", blast_table(metrics))
+    yield _titled("What mattered", records_table(trace, metrics))
+
+
+def _titled(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(title, style="bold"), Padding(body, _INDENT), Text())
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
+    """Return one line per expectation; quantiles are marked, one seed cannot judge them."""
+    if not verdicts:
+        return Text("the scenario states no expectations")
+    table = _plain_table()
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for verdict in verdicts:
+        mark, note = _judged(verdict)
+        value = f"here {verdict.shown_value}{note}"
+        _row(table, mark, verdict.statement, value)
+    return table
+
+
+def _judged(verdict: Verdict) -> tuple[Text, str]:
+    if verdict.over_seeds:
+        word = "within" if verdict.passed else "outside"
+        return Text("  –  ", style="dim"), f" ({word}; judged over seeds by 'check')"
+    if verdict.passed:
+        return Text("pass", style="green"), ""
+    return Text("FAIL", style="bold red"), ""
+
+
+def _recovery_title(metrics: Metrics) -> str:
+    if not metrics.impacted:
+        return "Recovery: no service fell below its SLO because of the trigger"
+    if metrics.ttr_s is None:
+        return f"Recovery: not within {show_duration(metrics.censored_at_s or 0.0)}"
+    since = "the trigger" if metrics.trigger_s is not None else "the impact"
+    again = f", after {metrics.relapses} relapse(s)" if metrics.relapses else ""
+    return f"Recovery: {show_duration(metrics.ttr_s)} from {since}{again}"
+
+
+def timeline(metrics: Metrics) -> RenderableType:
+    """Return the phases of recovery as bars over the time since the trigger."""
+    total_s = metrics.ttr_s or metrics.censored_at_s or 0.0
+    if not metrics.impacted or total_s <= 0.0:
+        return Text("nothing to recover from")
+    table = _plain_table()
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    impact_s = metrics.milestones_s["impact"] or 0.0
+    _row(table, "impact begins", _bar(impact_s, impact_s, total_s), "", _at(impact_s))
+    end_s = 0.0
+    for phase, milestone in PHASES.items():
+        length_s = metrics.phases_s[phase]
+        if length_s is None:
+            _row(table, phase, Text("·", style="dim"), "", Text(f"never {milestone}", "dim"))
+            continue
+        start_s, end_s = end_s, end_s + length_s
+        name = f"{milestone} {_at(end_s)}"
+        _row(table, phase, _bar(start_s, end_s, total_s), show_duration(length_s), name)
+    if metrics.ttr_s is None:
+        rest = _bar(end_s, total_s, total_s, "░")
+        _row(table, "still down", rest, show_duration(total_s - end_s), f"end {_at(total_s)}")
+    return table
+
+
+def _at(t_s: float) -> str:
+    return f"at {clock(t_s)}"
+
+
+def _bar(start_s: float, end_s: float, total_s: float, mark: str = "█") -> Text:
+    left = min(int(BAR_WIDTH * start_s / total_s), BAR_WIDTH - 1)
+    right = max(math.ceil(BAR_WIDTH * end_s / total_s), left + 1)
+    if end_s == start_s:
+        mark, right = "▏", left + 1
+    return Text(" " * left + mark * (right - left) + " " * (BAR_WIDTH - right))
+
+
+def blast_table(metrics: Metrics) -> RenderableType:
+    """Return the blast radius: the region in one column of numbers, then each service hit."""
+    blast = metrics.blast_radius
+    table = _plain_table()
+    for justify in ("left", "right", "left"):
+        table.add_column(justify=justify, overflow="fold")
+    _row(table, "customers", f"{blast.customers_frac:.1%}", "")
+    _row(table, "services", f"{blast.services_frac:.0%}", _names(blast.services))
+    _row(table, "zones", f"{blast.zones_frac:.0%}", _names(blast.zones))
+    _row(table, "pools hit directly", f"{blast.direct_frac:.0%}", _names(blast.direct_pools))
+    _row(table, "pools by cascade", f"{blast.cascaded_frac:.0%}", _names(blast.cascaded_pools))
+    lost = f"{metrics.lost_first_tries:,.0f}"
+    _row(table, "first tries lost", lost, "tries that failed, less those of the control run")
+    if metrics.error_budget_min is not None:
+        budget = f"{metrics.error_budget_min:,.0f} min"
+        _row(table, "error budget used", budget, "of the worst service")
+    _row(table, "cascade depth", str(metrics.cascade_depth), _chain(metrics.cascade_order))
+    _row(table, "peak amplification", f"{metrics.peak_amplification:.1f}×", "load over control")
+    _row(table, "actions refused", str(metrics.actions_refused), _refusals(metrics.refused_by))
+    return table
+
+
+def _names(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _chain(names: Sequence[str], most: int = 5) -> str:
+    shown = " → ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} → {len(names) - most} more"
+
+
+def _refusals(refused_by: dict[str, int]) -> str:
+    return ", ".join(f"{n} by {name}" for name, n in refused_by.items())
+
+
+def records_table(trace: Trace, metrics: Metrics) -> RenderableType:
+    """Return the few records that mattered; times count from the trigger."""
+    zero_s = metrics.trigger_s or 0.0
+    table = _plain_table()
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for chapter in five_records(trace, metrics):
+        _row(table, clock(chapter.record.t_s - zero_s), chapter.role, describe(chapter.record))
+    if table.row_count == 0:
+        return Text("nothing: the trigger never acted")
+    return table
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    """Add a row; brackets in names and texts are no markup."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _plain_table() -> Table:
+    return Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
