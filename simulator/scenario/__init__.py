@@ -10,8 +10,10 @@ from simulator.scenario.loader import (
 )
 from simulator.scenario.region import Region
 from simulator.scenario.schema import Mechanism, Scenario
+from simulator.scenario.typed import SECTIONS
 
 __all__ = [
+    "SECTIONS",
     "Mechanism",
     "Region",
     "Scenario",

@@ -14,7 +14,7 @@ from simulator.units import Duration, Fraction, Multiplier
 class Constant(Spec):
     """Demand factor that does not change."""
 
-    kind: Literal["constant"]
+    kind: Literal["constant"] = "constant"
     factor: Multiplier = 1.0
 
 
@@ -77,7 +77,7 @@ DemandShape = Annotated[Constant | Step | Ramp | Diurnal | Csv, Field(discrimina
 class Demand(Spec):
     """First tries over time, as a factor on every service's ``first_tries``."""
 
-    shape: DemandShape = Constant(kind="constant")
+    shape: DemandShape = Constant()
     services: dict[Id, DemandShape] = Field(default_factory=dict)
     """Shapes of single services, instead of the common one."""
     stochastic: bool = False
