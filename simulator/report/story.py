@@ -40,6 +40,8 @@ def describe(record: TraceRecord) -> str:
     if record.kind == "refusal":
         asked = f"{data_of(record).get('verb', 'operation')} on {record.subject}"
         return f"{data_of(record).get('guardrail', 'a guardrail')} stopped {record.actor}: {asked}"
+    if record.kind in {"alarm", "page"}:
+        return f"{record.kind}: {record.actor or text}" + (f" ({text})" if record.actor else "")
     actor = f"{record.actor}: " if record.actor and record.actor != record.subject else ""
     spoken = record.subject in text or record.kind in {"operation", "fault", "page"}
     return f"{actor}{text}" if spoken else f"{actor}{record.subject} {text}"

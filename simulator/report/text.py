@@ -62,9 +62,21 @@ def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
     table.add_column(overflow="fold")
     for verdict in verdicts:
         mark, note = _judged(verdict)
-        value = f"here {verdict.shown_value}{note}"
+        value = f"{_over(verdict)} {verdict.shown_value}{note}"
         _row(table, mark, verdict.statement, value)
     return table
+
+
+def _over(verdict: Verdict) -> str:
+    """Return what the value is: this run's, the worst one, or the quantile."""
+    if verdict.runs == 1:
+        return "here"
+    if verdict.expectation.quantile is not None:
+        return f"over {verdict.runs} seeds"
+    broken = (
+        f"{verdict.failed_runs} of {verdict.runs} runs broke it; " if verdict.failed_runs else ""
+    )
+    return f"{broken}worst"
 
 
 def _judged(verdict: Verdict) -> tuple[Text, str]:
