@@ -108,6 +108,12 @@ def test_the_larger_floor_counts():
     assert answer(guardrail, Action("remove", "store", count=9), FakeInventory()) == 2
 
 
+def test_the_floor_in_units_is_shared_by_the_zones():
+    guardrail = build(CapacityFloor, frac_min=0, units_min=10, per_zone=True)
+    books = FakeInventory()
+    assert answer(guardrail, Action("remove", "store", "a", count=9), books) == 5
+
+
 def test_floor_per_zone():
     books = FakeInventory()
     books.zones["api"] = {"a": 12, "b": 20}

@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import pytest
@@ -126,6 +127,8 @@ def test_the_control_plane_is_tried_several_times_first():
     marks = solve(world, team(attempts=4, retry_wait=fixed(2)), until_h=6)
     tries = [a for _, a, o in world.asked if a.verb == "pause" and a.via != BREAK_GLASS]
     assert len(tries) == 4
+    # What was learnt holds for what comes next.
+    assert {a.via for _, a, _ in world.asked if a.verb == "throttle"} == {BREAK_GLASS}
     assert marks["mitigated"] - marks["diagnosed"] == pytest.approx(3 * 2 + 45 + 6, abs=0.2)
 
 
@@ -140,6 +143,20 @@ def test_the_control_plane_is_used_again_when_it_answers():
     ways = [a.via == BREAK_GLASS for a in world.done("add")]
     assert ways[0]
     assert not ways[-1]
+
+
+def test_counting_shows_that_the_control_plane_is_dead():
+    world = hurt()
+
+    def dies(it):
+        counting = len(getattr(it.commands[-1], "actions", ())) > 1
+        if counting and "mitigated" in it.marks:
+            it.plane = "timed_out"
+
+    world.before = dies
+    solve(world, team(shed_to=None), until_h=20)
+    probes = [a for _, a, o in world.asked if a.verb == "add" and a.via != BREAK_GLASS]
+    assert probes == []
 
 
 def test_a_verb_that_no_plane_offers_goes_by_break_glass_at_once():
@@ -235,7 +252,10 @@ def test_a_region_that_does_not_bear_the_load_gets_less_again():
     assert "restored" in marks
     assert "recovered_declared" not in marks
     assert all(a.factor < 1 for a in world.done("throttle"))
-    assert len(world.done("throttle")) > 6
+    factors = [a.factor for a in world.done("throttle")]
+    assert len(factors) > 6
+    for here, then in itertools.pairwise(factors):
+        assert then < 0.7 or here < 0.7, "back one step where success fell"
 
 
 def test_an_incident_is_not_over_when_it_comes_back_during_the_hold():
