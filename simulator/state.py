@@ -131,8 +131,8 @@ class SystemState:
         self.capacity_factor = [[1.0] * len(row) for row in declared]
         self.service_factor = [[1.0] * len(row) for row in declared]
         self.zones_lost: set[int] = set()
-        self.throttles: dict[str, float] = {}
-        """Service -> admitted share, where below 1."""
+        self.throttles: dict[str, tuple[float, int]] = {}
+        """Service -> admitted share, where below 1, and the record of the operation."""
         self.paused: set[str] = set()
         """Ids of the scripts and loops that may not act."""
         self.removals: list[tuple[float, int, int]] = []

@@ -28,7 +28,7 @@ FULL_FRAC: Final = 0.99
 """A queue filled to this part of its bound rejects what its pool cannot serve."""
 _TOLERANCE_S: Final = 1e-6
 
-OFFERED, SERVED, SUCCESS, QUEUE, _DEAD, CAPACITY, _BLOCKED = range(7)
+OFFERED, _SERVED, SUCCESS, QUEUE, _DEAD, CAPACITY, _BLOCKED = range(7)
 _FIRST, OK, FAILED = range(3)
 
 
@@ -117,12 +117,13 @@ class SampleBook:
 class SampledView:
     """The region as its newest visible sample shows it (a :class:`simulator.mechanism.View`)."""
 
-    __slots__ = ("_book", "_now_s", "sample")
+    __slots__ = ("_book", "_known", "_now_s", "sample")
 
     def __init__(self, book: SampleBook, now_s: float, sample: Sample | None) -> None:
         self._book = book
         self._now_s = now_s
         self.sample = sample
+        self._known: dict[int, UnitFacts] = {}
 
     @property
     def now_s(self) -> float:
@@ -145,9 +146,9 @@ class SampledView:
             return None
         edge = self._book.edge_index.get(name)
         if edge is not None:
-            row = self.sample.services[edge]
-            answered_rps = float(row[OK]) + float(row[FAILED])
-            return float(row[OK]) / answered_rps if answered_rps > 0.0 else None
+            row = self.sample.services[edge].tolist()
+            answered_rps = row[OK] + row[FAILED]
+            return row[OK] / answered_rps if answered_rps > 0.0 else None
         share = float(self.sample.pools[self._pool(name), SUCCESS])
         return None if math.isnan(share) else share
 
@@ -155,15 +156,15 @@ class SampledView:
         """Attempt rate over full capacity; inf where attempts find no capacity at all."""
         if self.sample is None:
             return None
-        row = self.sample.pools[self._pool(pool)]
-        return _load(float(row[OFFERED]), float(row[CAPACITY]))
+        row = self.sample.pools[self._pool(pool)].tolist()
+        return _load(row[OFFERED], row[CAPACITY])
 
     def queue_wait_s(self, pool: str) -> float | None:
         """Queue over capacity: what a new attempt would wait (inf where nothing serves)."""
         if self.sample is None:
             return None
-        row = self.sample.pools[self._pool(pool)]
-        return _load(float(row[QUEUE]), float(row[CAPACITY]))
+        row = self.sample.pools[self._pool(pool)].tolist()
+        return _load(row[QUEUE], row[CAPACITY])
 
     def units(self, pool: str) -> int | None:
         """Units in service or warming."""
@@ -199,9 +200,8 @@ class SampledView:
     def _check_fail_frac(self, p: int, facts: UnitFacts, timeout_s: float) -> float:
         """Chance that a check of a good unit fails."""
         assert self.sample is not None
-        row = self.sample.pools[p]
-        offered, served = float(row[OFFERED]), float(row[SERVED])
-        queue, capacity = float(row[QUEUE]), float(row[CAPACITY])
+        # Plain floats: scalars of NumPy are several times slower, and loops ask every period.
+        offered, served, _, queue, _, capacity, _ = self.sample.pools[p].tolist()
         if capacity <= 0.0:
             return 1.0
         rejected = 0.0
@@ -221,8 +221,11 @@ class SampledView:
         return self._book.pool_index[name]
 
     def _facts(self, pool: int) -> UnitFacts:
-        assert self.sample is not None
-        return self._book.units_at(pool, self.sample.t_s)
+        facts = self._known.get(pool)
+        if facts is None:
+            assert self.sample is not None
+            facts = self._known[pool] = self._book.units_at(pool, self.sample.t_s)
+        return facts
 
 
 def _load(amount: float, capacity: float) -> float | None:

@@ -84,8 +84,10 @@ class Causes:
         others = (own, self.work.get(pool, -1), max(self.raised.values(), default=-1))
         return next((r for r in (found, *others) if r >= 0), self.trigger)
 
-    def of_service(self, entry: int) -> int:
-        """Return the cause for a service: its entry pool if impaired, else what ails that pool."""
+    def of_service(self, name: str, entry: int) -> int:
+        """Return the cause for a service: its throttle, its entry pool's illness or its cause."""
+        if name in self._state.throttles:
+            return self._state.throttles[name][1]
         ill = self.pool_ill.get(entry, -1)
         return ill if ill >= 0 else self.of_pool(entry)
 

@@ -89,7 +89,7 @@ class Effects:
         if action.verb in _UNIT_VERBS:
             return self._apply_to_units(action, why, slots)
         if action.verb == "throttle":
-            self.throttle(action.service, action.factor)
+            self.throttle(action.service, action.factor, record=why.cause)
         elif action.verb == "pause":
             self.pause(action.actor)
         elif action.verb == "resume":
@@ -115,14 +115,14 @@ class Effects:
             self.state.removals.append((float(self._sim.now), pool, removed))
         return removed
 
-    def throttle(self, service: str, factor: float) -> None:
+    def throttle(self, service: str, factor: float, *, record: int) -> None:
         """Admit a share of the first tries of one service, or of all; 1 lifts the throttle."""
         factor = min(1.0, max(0.0, factor))
         for name in (service,) if service else self.state.topology.service_ids:
             self._sim.plane.set_admission(self.state.topology.service_edge(name), factor)
             self.state.throttles.pop(name, None)
             if factor < 1.0:
-                self.state.throttles[name] = factor
+                self.state.throttles[name] = (factor, record)
 
     def pause(self, actor: str) -> None:
         """Keep a script or loop from acting."""

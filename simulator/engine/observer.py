@@ -78,7 +78,7 @@ class Observer:
         key = pool if edge < 0 else edge
         what = "service" if edge >= 0 else "pool"
         if crossing.below:
-            cause = self._causes.of_pool(pool) if edge < 0 else self._causes.of_service(pool)
+            cause = self._causes.of_pool(pool) if edge < 0 else self._causes.of_service(name, pool)
             record = self._log.write(
                 "impaired", name, cause=cause, text=f"{what} impaired", data={"what": what}
             )

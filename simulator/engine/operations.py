@@ -125,7 +125,8 @@ class Operations:
         self, action: Action, *, actor: str, cause: int, answer: Callable[[Outcome], None]
     ) -> None:
         """Ask for an operation; ``answer`` is called later, in ``DECIDE``, with the outcome."""
-        action = replace(action, by=actor)
+        if action.by != actor:
+            action = replace(action, by=actor)
         ticket = Ticket(action, actor, cause, answer, asked_s=float(self._sim.now))
         if action.via == BREAK_GLASS:
             self._later(max(CALL_S, action.takes_s), ticket, partial(self._execute, ticket, None))

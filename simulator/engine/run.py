@@ -64,6 +64,9 @@ class Run:
         Check laws during the run.
     progress : callable or None
         ``progress(now_s, horizon_s)``.
+    find : callable
+        ``find(family, kind)`` returns the class of a mechanism; the registry's, unless a test
+        brings its own.
     """
 
     def __init__(
@@ -74,7 +77,9 @@ class Run:
         make_plane: Callable[[Topology, Streams], DataPlane],
         guards: bool = False,
         progress: Progress | None = None,
+        find: Callable[[registry.Family, str], Any] = registry.get,
     ) -> None:
+        self._find = find
         self.scenario = scenario
         self.seed = seed
         self.streams = Streams(seed)
@@ -132,7 +137,7 @@ class Run:
             dependencies=tuple(sorted((d.caller, d.callee) for d in region.dependencies)),
             carrier=self.scenario.telemetry.carried_by or "",
         )
-        return registry.get(spec.family, spec.kind)(spec.id, spec.config, context)
+        return self._find(spec.family, spec.kind)(spec.id, spec.config, context)
 
     def _start(self) -> None:
         """Set demand and watches; put everybody in place, in sorted order."""
