@@ -41,7 +41,10 @@ def _exists(doc: Declared, name: str, node: Node, path: str, names: Iterable[str
     what, *known = names
     if name not in known:
         message = f"there is no {what} {quote(name)}"
-        doc.note(Code.DANGLING, node, path, message, nearest(name, known))
+        if "*" in name:
+            message = f"no {what} fits {quote(name)}"
+        hint = nearest(name, known) or "there is none"
+        doc.note(Code.DANGLING, node, path, message, hint)
 
 
 # ------------------------------------------------------------------------------- the region
@@ -103,6 +106,16 @@ def no_pool_calls_itself(doc: Declared) -> None:
             doc.note(Code.SELF_CALL, item.node, item.path, message, hint)
 
 
+def dependencies_have_from_and_to(doc: Declared) -> None:
+    """Check that files say ``from`` and ``to``, by which overlays find a dependency."""
+    for item in doc.in_region("dependencies"):
+        for key, right in (("caller", "from"), ("callee", "to")):
+            node = item.node.mapping().get(key)
+            if node is not None:
+                path, message = f"{item.path}.{key}", f"unknown key {key!r}"
+                doc.note_key(Code.UNKNOWN_KEY, node, path, message, f"did you mean {right!r}?")
+
+
 def names_of_pools_exist(doc: Declared) -> None:
     """Check that dependencies, services and control planes name pools."""
     pools = ("pool", *doc.ids("pools"))
@@ -150,7 +163,7 @@ def alarms_watch_one_thing(doc: Declared) -> None:
     """Check that an alarm watches one service or one pool, on one side of one limit."""
     for item in doc.alarms:
         keys = {key for key, node in item.node.mapping().items() if node.value is not None}
-        for pair, what in ((("service", "pool"), "watches"), (("below", "above"), "needs")):
+        for pair, what in ((("service", "pool"), "watches"), (("below", "above"), "has")):
             named = [key for key in pair if key in keys]
             if len(named) != 1:
                 both = "both " if named else "neither "
@@ -194,7 +207,8 @@ def _check_trigger(doc: Declared, name: str, node: Node, path: str) -> None:
         doc.note(Code.DANGLING, node, path, message, "a trigger is a fault or an automation")
     else:
         message = f"there is no fault or automation {quote(name)}"
-        doc.note(Code.DANGLING, node, path, message, nearest(name, can))
+        hint = nearest(name, can) or "the scenario has neither"
+        doc.note(Code.DANGLING, node, path, message, hint)
 
 
 def mechanisms_name_what_exists(doc: Declared) -> None:
@@ -297,6 +311,7 @@ REGION_CHECKS: Final[tuple[Callable[[Declared], None], ...]] = (
     dependencies_are_listed_once,
     names_are_listed_once,
     no_pool_calls_itself,
+    dependencies_have_from_and_to,
     names_of_pools_exist,
     names_of_zones_exist,
     zone_shares_add_up,

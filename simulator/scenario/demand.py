@@ -57,7 +57,7 @@ def _points(file: Node, resolver: Resolver, problems: Problems, path: str) -> No
     """Read the points of a shape; what is wrong is reported in the file of points."""
     empty = Node([], file.mark)
     name = resolver.path_of(file, path)
-    text = None if name is None else read_text(name, problems, asked=file.mark)
+    text = None if name is None else read_text(name, problems, asked=file, asked_path=path)
     if name is None or text is None:
         return empty
     rows = _Rows(name, path, problems)

@@ -8,32 +8,32 @@ from pathlib import Path
 from typing import Final
 
 from simulator.scenario.codes import Code
-from simulator.scenario.nodes import Mark, Problems, quote
+from simulator.scenario.nodes import Mark, Node, Problems, quote
 
 BYTES_MAX: Final = 8 << 20
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_text(path: str | Path, problems: Problems, *, asked: Mark | None = None) -> str | None:
+def read_text(
+    path: str | Path, problems: Problems, *, asked: Node | None = None, asked_path: str = ""
+) -> str | None:
     """Read a file as UTF-8 text; a problem and None where that fails."""
     name = str(path)
-    at = asked or Mark(name)
+    at = Mark(name) if asked is None else asked.mark
     try:
         mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            problems.add(Code.FILE_NOT_REGULAR, at, f"{quote(name)} is {what}")
-            return None
-        with Path(path).open("rb") as stream:
-            raw = stream.read(BYTES_MAX + 1)
+        if stat.S_ISREG(mode):
+            with Path(path).open("rb") as stream:
+                return _decode(stream.read(BYTES_MAX + 1), name, problems)
+        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        code, message, hint = Code.FILE_NOT_REGULAR, f"{quote(name)} is {what}", ""
     except FileNotFoundError:
-        problems.add(Code.FILE_MISSING, at, f"there is no file {quote(name)}", hint=_siblings(name))
-        return None
+        code, message, hint = Code.FILE_MISSING, f"there is no file {quote(name)}", _siblings(name)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problems.add(Code.FILE_UNREADABLE, at, f"cannot read {quote(name)}: {reason.lower()}")
-        return None
-    return _decode(raw, name, problems)
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        code, message, hint = Code.FILE_UNREADABLE, f"cannot read {quote(name)}: {reason}", ""
+    problems.add(code, at, message, path=asked_path, hint=hint)
+    return None
 
 
 def _siblings(name: str) -> str:
@@ -42,7 +42,7 @@ def _siblings(name: str) -> str:
         names = [entry.name for entry in Path(name).parent.iterdir()]
     except (OSError, ValueError):
         return "the folder does not exist either"
-    close = get_close_matches(Path(name).name, names, n=1)
+    close = get_close_matches(Path(name).name, names, n=1, cutoff=0.7)
     return f"did you mean {close[0]!r}?" if close else ""
 
 

@@ -7,6 +7,7 @@ dependency written out under the name of a copy changes that copy.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from simulator.scenario.codes import Code
@@ -92,6 +93,7 @@ class RegionExpander:
                         at.key or at.mark,
                         f"a template has no key {word!r}",
                         path=f"{self._path}{key}.{name}.{word}",
+                        hint="remove it",
                     )
         return {name: t for name, t in node.value.items() if isinstance(t.value, dict)}
 
@@ -120,9 +122,14 @@ class RegionExpander:
                 path=f"{self._path}{path}.template",
                 hint=nearest(name.value, self._templates),
             )
-            return rest
+            template = self._stand_in(str(name.value))
         merged = merge(template, rest, self._problems, path=f"{self._path}{path}")
         return Node(merged.value, pool.mark, pool.key)
+
+    def _stand_in(self, name: str) -> Node:
+        """Return the template that was meant, so that its keys are not called missing as well."""
+        near = get_close_matches(name, self._templates, n=1)
+        return self._templates[near[0]] if near else Node({}, self._region.mark)
 
     # ------------------------------------------------------------------ fleets
 

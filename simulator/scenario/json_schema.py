@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from simulator.registry import REGISTRY, config_of
 from simulator.scenario.region import Fleet, Region
-from simulator.scenario.resolve import REGION_KEYS
+from simulator.scenario.resolve import REGION_KEYS, SCENARIO_KEYS
 from simulator.scenario.schema import Scenario
 from simulator.scenario.typed import SECTIONS
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Schema = dict[str, Any]
 
@@ -84,7 +86,7 @@ class _Builder:
         self._add_scenario()
         region_file = {
             "anyOf": [{"required": [key]} for key in sorted(REGION_KEYS)],
-            "not": {"anyOf": [{"required": [key]} for key in ("region", "horizon", "claim")]},
+            "not": {"anyOf": [{"required": [key]} for key in sorted(SCENARIO_KEYS)]},
         }
         return {
             "$schema": DIALECT,

@@ -146,8 +146,8 @@ def _finish_region(root: Node, overrides: Iterable[str], problems: Problems) -> 
 def validate_region(root: Node, problems: Problems) -> Region:
     """Validate the tree of a whole region and check what its types cannot say."""
     whole = not problems
-    refuse_non_finite(root, problems)
     region = validate_part(Region, root, problems, extra=REGION_EXTRAS)
+    refuse_non_finite(root, problems)
     if whole:
         check(Declared.of_region(root), problems)
     if problems or region is None:
@@ -165,13 +165,13 @@ def validate_scenario(root: Node, problems: Problems) -> Scenario:
     keys = dict(root.mapping())
     broken = keys.pop(BROKEN, None)
     root = Node(keys, root.mark, root.key)
-    refuse_non_finite(root, problems)
     built = {section: mechanisms(root, section, problems) for section in SECTIONS}
     rest = {key: child for key, child in keys.items() if key not in SECTIONS}
     skip = ("region",) if broken is not None else ()
     scenario = validate_part(
         Scenario, Node(rest, root.mark), problems, extra=SCENARIO_EXTRAS, skip=skip
     )
+    refuse_non_finite(root, problems)
     if whole:
         check(Declared.of_scenario(root), problems)
     if problems or scenario is None:

@@ -94,8 +94,8 @@ def _quantity(_value: object, context: Mapping[str, object]) -> Wording:
 
 def _bound(words: str, key: str) -> Callable[[object, Mapping[str, object]], Wording]:
     def handler(value: object, context: Mapping[str, object]) -> Wording:
-        limit = context[key]
-        return Wording(Code.OUT_OF_RANGE, f"{_number(value)} is out of range", f"{words} {limit}")
+        limit = float(str(context[key]))
+        return Wording(Code.OUT_OF_RANGE, f"{_number(value)} is out of range", f"{words} {limit:g}")
 
     return handler
 
@@ -114,9 +114,8 @@ def _choice(value: object, context: Mapping[str, object]) -> Wording:
     return Wording(Code.NOT_A_CHOICE, f"{shown} is not a choice here", hint)
 
 
-def _tag_unknown(value: object, context: Mapping[str, object]) -> Wording:
-    field = str(context["discriminator"]).strip("'")
-    tag = value.get(field) if isinstance(value, dict) else context["tag"]
+def _tag_unknown(_value: object, context: Mapping[str, object]) -> Wording:
+    field, tag = str(context["discriminator"]).strip("'"), context["tag"]
     choices = re.findall(r"'([^']*)'", str(context["expected_tags"]))
     return Wording(Code.UNKNOWN_KIND, f"unknown {field} {quote(tag)}", nearest(tag, choices))
 
@@ -159,10 +158,10 @@ def _not_finite(value: object, _context: Mapping[str, object]) -> Wording:
 
 _HANDLERS: dict[str, Callable[[object, Mapping[str, object]], Wording]] = {
     "quantity": _quantity,
-    "greater_than_equal": _bound("at least", "ge"),
-    "greater_than": _bound("more than", "gt"),
-    "less_than_equal": _bound("at most", "le"),
-    "less_than": _bound("less than", "lt"),
+    "greater_than_equal": _bound("it must be at least", "ge"),
+    "greater_than": _bound("it must be more than", "gt"),
+    "less_than_equal": _bound("it must be at most", "le"),
+    "less_than": _bound("it must be less than", "lt"),
     "literal_error": _choice,
     "enum": _choice,
     "union_tag_invalid": _tag_unknown,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simulator.scenario.codes import Code
 from simulator.scenario.merge import merge
 from simulator.scenario.nodes import Node, Problems, kind_of, quote
 from simulator.scenario.yaml_reader import parse_text, read_file
 
-if TYPE_CHECKING:
-    from simulator.scenario.nodes import Mark
-
 REGION_KEYS = frozenset(
     {"zones", "pools", "services", "dependencies", "control_planes", "fleets", "templates"}
 )
+
+SCENARIO_KEYS = frozenset({"region", "horizon", "claim"})
 
 
 class Resolver:
@@ -37,14 +35,19 @@ class Resolver:
         """Names of the files read, in order."""
 
     def document(
-        self, name: str, *, asked: Mark | None = None, trail: tuple[str, ...] = ()
+        self,
+        name: str,
+        *,
+        asked: Node | None = None,
+        asked_path: str = "",
+        trail: tuple[str, ...] = (),
     ) -> Node | None:
         """Return a document laid over everything that it extends; None if that cannot be had."""
         if name in self._texts:
             root = parse_text(self._texts[name], name, self._problems)
         else:
             self.files.append(name)
-            root = read_file(name, self._problems, asked=asked)
+            root = read_file(name, self._problems, asked=asked, asked_path=asked_path)
         if root is None:
             return None
         if not isinstance(root.value, dict):
@@ -78,7 +81,7 @@ class Resolver:
                 hint="one of them must stand alone",
             )
             return None
-        return self.document(name, asked=reference.mark, trail=trail)
+        return self.document(name, asked=reference, asked_path=path, trail=trail)
 
     def path_of(self, reference: Node, path: str) -> str | None:
         """Return the path that a value names, relative to the file in which it was written."""
@@ -115,6 +118,10 @@ class Resolver:
             if reference is None:
                 return root
         below = self._referenced(reference, "region", ()) if reference is not None else None
+        if below is not None and reference is not None and below.mapping().keys() & SCENARIO_KEYS:
+            message = f"{quote(reference.value)} is a scenario and not a region"
+            self._problems.add(Code.FILE_REFERENCE, reference.mark, message, path="region")
+            below = None
         keys = dict(root.mapping())
         if below is None:
             del keys["region"]
@@ -143,4 +150,4 @@ def _region_as_mapping(below: Node, top: Node) -> Node:
 def is_region(root: Node) -> bool:
     """Tell whether a document describes a region and not a scenario."""
     keys = root.mapping().keys()
-    return bool(keys & REGION_KEYS) and not keys & {"region", "horizon", "claim"}
+    return bool(keys & REGION_KEYS) and not keys & SCENARIO_KEYS

@@ -13,7 +13,7 @@ from simulator.errors import UnknownKindError
 from simulator.registry import FAMILIES, config_of
 from simulator.scenario.codes import Code
 from simulator.scenario.messages import word
-from simulator.scenario.nodes import Node, Problems, kind_of, nearest, path_text, quote
+from simulator.scenario.nodes import Mark, Node, Problems, kind_of, nearest, path_text, quote
 from simulator.scenario.region import Id
 from simulator.scenario.schema import Mechanism
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from simulator.registry import Family
-    from simulator.scenario.nodes import Loc, Mark
+    from simulator.scenario.nodes import Loc
 
     M = TypeVar("M", bound=BaseModel)
 
@@ -110,11 +110,15 @@ def _note(
     extra: Sequence[str],
 ) -> None:
     loc = _in_document(node, error)
+    if error["type"].startswith("union_tag"):
+        loc = (*loc, str(error["ctx"]["discriminator"]).strip("'"))
     holder = node
     for step in loc[:-1]:
         holder = holder.child(step) or holder
     target = holder.child(loc[-1]) if loc else node
-    if target is not None and error["loc"][-1] != "[key]":
+    if error["type"] == "too_short" and target is not None and _is_long_enough(error, target):
+        return
+    if target is not None and "[key]" not in error["loc"] and len(loc) <= len(error["loc"]):
         error = {**error, "input": target.plain()}  # as written, not as read by a validator
     wording = word(error, [*keys_at(model, error["loc"][:-1]), *extra])
     inner = path_text(node, loc)
@@ -123,10 +127,15 @@ def _note(
     problems.add(wording.code, at, wording.message, path=full, hint=wording.hint)
 
 
+def _is_long_enough(error: ErrorDetails, target: Node) -> bool:
+    """Tell whether a list is called too short only because its items are wrong."""
+    return len(target.items()) >= int(error["ctx"]["min_length"])
+
+
 def _mark(error: ErrorDetails, holder: Node, target: Node | None) -> Mark:
     if target is None:
         return holder.mark
-    if error["type"] == "extra_forbidden" or error["loc"][-1] == "[key]":
+    if error["type"] == "extra_forbidden" or "[key]" in error["loc"]:
         return target.key or target.mark
     return target.mark
 
@@ -269,7 +278,7 @@ def _elsewhere(family: Family, kind: str) -> str:
 
 
 def refuse_non_finite(node: Node, problems: Problems, loc: tuple[str | int, ...] = ()) -> None:
-    """Report every number that is not finite: no quantity of a scenario can be."""
+    """Report every number that is not finite, where nothing was reported yet."""
     _Finite(node, problems).walk(node, loc)
 
 
@@ -277,6 +286,7 @@ class _Finite:
     def __init__(self, root: Node, problems: Problems) -> None:
         self._root = root
         self._problems = problems
+        self._known = {Mark(p.file, p.line, p.column) for p in problems}
 
     def walk(self, node: Node, loc: tuple[str | int, ...]) -> None:
         value: Any = node.value
@@ -286,7 +296,7 @@ class _Finite:
         elif isinstance(value, list):
             for number, child in enumerate(value):
                 self.walk(child, (*loc, number))
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, float) and not math.isfinite(value) and node.mark not in self._known:
             path = path_text(self._root, loc)
             self._problems.add(
                 Code.OUT_OF_RANGE, node.mark, f"{value!r} is not a finite number", path=path

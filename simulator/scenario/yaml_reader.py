@@ -21,6 +21,7 @@ import yaml
 from simulator.scenario.codes import Code
 from simulator.scenario.files import BYTES_MAX, read_text
 from simulator.scenario.nodes import Mark, Node, Problems, Scalar, quote
+from simulator.scenario.yaml_syntax import note_syntax, note_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,6 +31,7 @@ DEPTH_MAX = 48
 NODES_MAX = 500_000
 ALIASES_MAX = 1_000
 DIGITS_MAX = 400
+PATH_STEPS_MAX = 8
 
 _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -65,7 +67,9 @@ def scalar(text: str) -> Scalar:
     return int(text, 0) if _OCT.match(text) or _HEX.match(text) else text
 
 
-def read_file(path: str | Path, problems: Problems, *, asked: Mark | None = None) -> Node | None:
+def read_file(
+    path: str | Path, problems: Problems, *, asked: Node | None = None, asked_path: str = ""
+) -> Node | None:
     """Read a file with one document.
 
     Parameters
@@ -74,15 +78,17 @@ def read_file(path: str | Path, problems: Problems, *, asked: Mark | None = None
         The file, as the user named it.
     problems : Problems
         Takes what is wrong.
-    asked : Mark, optional
-        Where another file asks for this one; a file that cannot be read is reported there.
+    asked : Node, optional
+        Value of another file that asks for this one; a file that cannot be read is reported there.
+    asked_path : str
+        Path of that value.
 
     Returns
     -------
     Node | None
         The document, or None when it cannot be used at all.
     """
-    text = read_text(path, problems, asked=asked)
+    text = read_text(path, problems, asked=asked, asked_path=asked_path)
     return None if text is None else parse_text(text, str(path), problems)
 
 
@@ -132,49 +138,12 @@ def parse_documents(
     except _StopReadingError:
         return None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Mark(name, mark.line + 1, mark.column + 1) if mark else Mark(name, 1, 1)
-        problems.add(Code.YAML_SYNTAX, at, _syntax(error), hint=_SYNTAX_HINTS.get(_what(error), ""))
+        note_syntax(error, text, name, problems)
         return None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        problems.add(Code.YAML_SYNTAX, _control_character(text, name), _unreadable(error))
+        note_unreadable(error, text, name, problems)
         return None
     return builder.documents
-
-
-_SYNTAX_HINTS = {
-    "mapping values are not allowed in this context": "quote a text that contains ': '",
-    "found character that cannot start any token": "indent with spaces; quote a text that "
-    "starts with @, %, ` or a tab",
-    "did not find expected key": "compare the indentation with the lines above",
-    "did not find expected ',' or '}'": "close the mapping with '}'",
-    "did not find expected ',' or ']'": "close the list with ']'",
-    "could not find expected ':'": "a key needs ': ' after it",
-    "found unexpected end of stream": "close the quotes",
-}
-
-
-def _what(error: yaml.MarkedYAMLError) -> str:
-    return str(error.problem or error.context or "not YAML")
-
-
-def _syntax(error: yaml.MarkedYAMLError) -> str:
-    context = f" {error.context}" if error.context and error.problem else ""
-    return f"not valid YAML: {_what(error)}{context}"
-
-
-def _unreadable(error: Exception) -> str:
-    reason = getattr(error, "reason", "") or "unreadable"
-    return f"not valid YAML: {reason}"
-
-
-def _control_character(text: str, name: str) -> Mark:
-    """Return the place of the first character that YAML does not allow."""
-    bad = re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
-    if bad is None:
-        return Mark(name, 1, 1)
-    start = text.rfind("\n", 0, bad.start()) + 1
-    return Mark(name, text.count("\n", 0, bad.start()) + 1, bad.start() - start + 1)
 
 
 class _StopReadingError(Exception):
@@ -238,7 +207,8 @@ class _Builder:
         steps = [str(frame.step) for frame in self._stack[1:]]
         if self._stack and self._stack[-1].key is not None:
             steps.append(self._stack[-1].key)
-        self._problems.add(code, mark, message, path=".".join(steps), hint=hint)
+        path = ".".join(steps[:PATH_STEPS_MAX]) + "..." * (len(steps) > PATH_STEPS_MAX)
+        self._problems.add(code, mark, message, path=path, hint=hint)
 
     def _document(self, _event: Any, mark: Mark) -> None:  # noqa: ANN401 (PyYAML is untyped)
         self._anchors.clear()
@@ -304,7 +274,7 @@ class _Builder:
         self._refuse_as_key(mark)
         self._aliases += 1
         if self._aliases > ALIASES_MAX:
-            raise self._stop(Code.YAML_ALIASES, mark, f"more than {ALIASES_MAX} aliases")
+            raise self._stop(Code.YAML_ALIASES, mark, f"more than {ALIASES_MAX:,} aliases")
         if event.anchor not in self._anchors:
             raise self._stop(
                 Code.YAML_ALIAS,
