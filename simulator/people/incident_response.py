@@ -18,7 +18,8 @@ Steps and milestones:
 2. escalation, diagnosis: ``diagnosed``.
 3. pause all automation and ``pause_loops``, through the control plane first, else by break-glass:
    ``mitigated``.
-4. shed load to ``shed_to`` if a pool is offered more than its capacity or nothing can be seen.
+4. shed load to ``shed_to`` if nothing can be seen, or if a pool is offered more than its capacity
+   and fewer customers are answered than shedding would let in.
 5. add units in waves, what the control plane needs first, callees before callers: ``restored``.
 6. admit load again in steps, back one step where success falls; resume the loops; hold:
    ``recovered_declared``.
@@ -287,14 +288,13 @@ class IncidentResponse:
 
     # ------------------------------------------------------------------ restoring
     def _shed(self, incident: _Incident) -> Step[None]:
-        """Let in less load if the region is overloaded or cannot be seen."""
+        """Let in less load if that is the lesser harm; blind, the team must assume it is."""
         shed_to = self._config.shed_to
         if shed_to is None or incident.admitted_frac <= shed_to:
             return
         view: View = yield from look()
-        if self._well(view, incident.admitted_frac) or not self._overloaded(view):
-            return
-        yield from self._throttle(incident, shed_to)
+        if not view.visible or (self._overloaded(view) and self._mean_success(view) < shed_to):
+            yield from self._throttle(incident, shed_to)
 
     def _throttle(self, incident: _Incident, frac: float) -> Step[None]:
         outcome = yield from incident.hands.do(Action("throttle", factor=frac))
@@ -369,9 +369,13 @@ class IncidentResponse:
         return [success for success in found if success is not None]
 
     def _overloaded(self, view: View) -> bool:
-        """Say whether a pool is offered more than its capacity; blind, the team must assume it."""
+        """Say whether a pool is offered more than its capacity."""
         loads = (view.utilisation_frac(pool) for pool in self._order)
-        return not view.visible or any(load is not None and load > 1 for load in loads)
+        return any(load is not None and load > 1 for load in loads)
+
+    def _mean_success(self, view: View) -> float:
+        successes = self._successes(view)
+        return sum(successes) / len(successes) if successes else 1.0
 
     def _worse(self, before: View, after: View) -> bool:
         if not (before.visible and after.visible):

@@ -234,8 +234,13 @@ def test_load_is_shed_under_overload_and_let_in_by_steps():
     assert [a.factor for a in world.done("throttle")] == pytest.approx([0.4, 0.6, 0.8, 1.0])
 
 
-def test_no_load_is_shed_without_overload_or_without_leave():
-    for world, it in ((hurt(load=lambda _: 0.6), team()), (hurt(), team(shed_to=None))):
+def test_no_load_is_shed_where_that_does_more_harm_or_without_leave():
+    enough = hurt(success=lambda w: max(well_if_whole(w), 0.5))
+    for world, it in (
+        (hurt(load=lambda _: 0.6), team()),
+        (hurt(), team(shed_to=None)),
+        (enough, team(shed_to="40%")),
+    ):
         assert list(solve(world, it)) == ALL
         assert world.done("throttle") == []
 
