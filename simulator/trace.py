@@ -7,6 +7,7 @@ per service edge (what it did to the traffic) and provenance. It is never change
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,26 @@ class Trace:
             h.update(str(array.shape).encode())
             h.update(array.tobytes())
         return h.hexdigest()
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        kinds: dict[str, int] = {}
+        for r in self.records:
+            kinds[r.kind] = kinds.get(r.kind, 0) + 1
+        facts = {
+            "scenario": f"{self.scenario.id}: {self.scenario.title}",
+            "seed": str(self.seed),
+            "simulated": f"{self.end_s / 3600:.1f} h, {len(self.sample_t_s)} samples",
+            "pools, services": f"{len(self.pool_ids)}, {len(self.service_ids)}",
+            "records": ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "none",
+            "digest": self.digest[:16],
+        }
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in facts.items()
+        )
+        return f"<table>{rows}</table>"
 
     @property
     def events(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -133,6 +134,10 @@ def main(args: Sequence[str] | None = None) -> int:
         Words after the program's name; by default those of the process.
     """
     words = None if args is None else list(args)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 shows '?' for a bar; it must not end the program.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         result = cli.main(words, prog_name="simulator", standalone_mode=False)
     except click.Abort as error:

@@ -15,7 +15,7 @@ from simulator.errors import ScenarioError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from simulator.cli.batch import Outcome, Task
+    from simulator.cli.batch import Outcome
     from simulator.errors import Problem
     from simulator.metrics import Metrics, Verdict
     from simulator.metrics.gate import Gate
@@ -140,16 +140,15 @@ def _run(specs: dict[str, Scenario], seeds: int, jobs: int | None) -> Iterator[C
 
     tasks = [Task(name, spec, seed) for name, spec in specs.items() for seed in range(1, seeds + 1)]
     say_compiling()
-    with progress_bar(f"{len(tasks)} runs") as done:
-        outcomes = _counted(run_tasks(tasks, jobs or default_jobs(len(tasks))), tasks, done)
-        for name, spec in specs.items():
-            yield _judge(name, spec, list(islice(outcomes, seeds)))
-
-
-def _counted(outcomes: Iterator[Outcome], tasks: Sequence[Task], done: Any) -> Iterator[Outcome]:  # noqa: ANN401
-    for n, outcome in enumerate(outcomes, start=1):
-        done(n / len(tasks))
-        yield outcome
+    outcomes = run_tasks(tasks, jobs or default_jobs(len(tasks)))
+    for name, spec in specs.items():
+        found: list[Outcome] = []
+        # One bar for each scenario: its results are printed before the next bar is drawn.
+        with progress_bar(f"{name}, {seeds} runs") as done:
+            for outcome in islice(outcomes, seeds):
+                found.append(outcome)
+                done(len(found) / seeds)
+        yield _judge(name, spec, found)
 
 
 def _judge(name: str, spec: Scenario, outcomes: list[Outcome]) -> Checked:
@@ -235,7 +234,8 @@ def _print(checked: Checked) -> None:
     console.print(Text(f"  {_spread(checked.runs)}"))
     if checked.gate is not None:
         mark = "pass" if checked.gate.passed else "FAIL"
-        console.print(Text(f"  {mark}  against the baseline: {checked.gate.text}"))
+        text = Text(f"{mark}  against the baseline: {checked.gate.text}")
+        console.print(Padding(text, (0, 0, 0, 2)))
     console.print()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,26 @@ PIPE_WIDTH: Final = 100
 """Columns when the output is no terminal: enough for every table."""
 
 
+class _Trimmed:
+    """A stream without the spaces by which tables fill their lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; each call holds whole lines."""
+        self._stream.write(re.sub(r" +(?=\n)", "", text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Return False."""
+        return False
+
+
 class _Console(Console):
     """Leaves a closed pipe to the command line's own handling."""
 
@@ -39,8 +60,9 @@ def make_console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
         return _Console(file=stream, highlight=False, soft_wrap=False)
+    trimmed = cast("IO[str]", _Trimmed(stream))
     return _Console(
-        file=stream, highlight=False, width=PIPE_WIDTH, force_terminal=False, color_system=None
+        file=trimmed, highlight=False, width=PIPE_WIDTH, force_terminal=False, color_system=None
     )
 
 
@@ -62,6 +84,9 @@ def progress_bar(text: str, *, quiet: bool = False) -> Iterator[Callable[[float]
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        # Whatever is printed meanwhile goes where it belongs, not to the bar's stream.
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     with bar:
         task = bar.add_task(text, total=1.0)

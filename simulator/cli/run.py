@@ -92,12 +92,12 @@ def cmd(scenario: str, seed: int, out: Path | None, **options: Any) -> int:  # n
     folder = _open_folder(spec, seed, out)
     try:
         result = _simulate(spec, seed, folder, quiet=options["quiet"] or options["as_json"])
+        _save(result, folder)
     except KeyboardInterrupt as stop:
         return _interrupted(folder, getattr(stop, "trace", None))
     except Exception as error:
         error.add_note("To repeat it: " + replay_line(scenario, seed, changes))
         raise
-    _save(result, folder)
     if options["as_json"]:
         click.echo(json.dumps(summary(result), indent=2))
     else:

@@ -26,6 +26,10 @@ WINDOW_S: Final = 300.0
 ZONE_LOSS_FRAC: Final = 0.10
 """Assumption: a zone is touched when it lost a tenth of some pool's units in it."""
 
+IDLE_FRAC: Final = 0.01
+"""Assumption: a pool whose load in the control run is below a hundredth of its capacity idles; its
+amplification is measured from there, or any load on an idle pool would be infinite."""
+
 _SERVING: Final = frozenset({"in_service", "warming"})
 
 
@@ -169,7 +173,8 @@ def peaks(series: Series, trigger_s: float | None) -> tuple[float, float]:
     first = series.service("first_rps")[since]
     attempts = series.service("attempts_rps")[since]
     ratio = np.divide(attempts, first, out=np.zeros_like(first), where=first > 0.0)
-    base = series.base_pool("offered_rps")[since]
+    idle = IDLE_FRAC * series.base_pool("capacity_rps")[since]
+    base = np.maximum(series.base_pool("offered_rps")[since], idle)
     offered = series.pool("offered_rps")[since]
     pools = np.divide(offered, base, out=np.zeros_like(base), where=base > 0.0)
     per_try = float(ratio.max(initial=0.0))

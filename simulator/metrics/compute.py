@@ -99,7 +99,9 @@ def compute_metrics(trace: Trace, control: Trace | None = None) -> Metrics:
         peak_attempts_per_first_try=per_try,
         actions_refused=sum(refused.values()),
         refused_by=dict(sorted(refused.items())),
-        alarms=sum(r.kind == "alarm" and not before_trigger(r.t_s, None) for r in trace.records),
+        alarms=sum(
+            r.kind == "alarm" and not before_trigger(r.t_s, trigger_s) for r in trace.records
+        ),
         min_units_frac=_min_units(trace, series),
         min_success_frac={s.id: s.min_success_frac for s in services},
     )

@@ -48,8 +48,8 @@ class Verdict:
         """The expectation in words: ``median of ttr_s is at least 11h``."""
         e = self.expectation
         name = e.metric if e.quantile is None else f"{_quantile_name(e.quantile)} of {e.metric}"
-        limits = (("at least", e.at_least), ("at most", e.at_most), ("equal to", e.equals))
-        said = [f"{word} {_shown_limit(x)}" for word, x in limits if x is not None]
+        limits = (("at least ", e.at_least), ("at most ", e.at_most), ("", e.equals))
+        said = [f"{word}{_shown_limit(e.metric, x)}" for word, x in limits if x is not None]
         return f"{name} is {' and '.join(said)}"
 
     @property
@@ -149,8 +149,12 @@ def _quantile_name(q: float) -> str:
     return "median" if q == 0.5 else f"p{100 * q:g}"  # noqa: PLR2004 - the median's definition
 
 
-def _shown_limit(raw: float | str | bool) -> str:  # noqa: FBT001 - a value, not a switch
-    return str(raw).lower() if isinstance(raw, bool) else str(raw)
+def _shown_limit(metric: str, raw: float | str | bool) -> str:  # noqa: FBT001 - a value, not a switch
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    if isinstance(raw, str):
+        return raw
+    return f"{100 * raw:g}%" if is_fraction(metric) else f"{raw:g}"
 
 
 def show_value(metric: str, value: float) -> str:

@@ -123,6 +123,7 @@ class Metrics:
     refused_by: dict[str, int]
     """Refusals per guardrail."""
     alarms: int
+    """Alarms since the trigger."""
     min_units_frac: dict[str, float]
     """Per pool: fewest units in service over declared units."""
     min_success_frac: dict[str, float] = field(default_factory=dict)

@@ -113,7 +113,7 @@ def _goodput_panel(axes: Axes, trace: Trace, metrics: Metrics, t: np.ndarray) ->
         _line(axes, t, 100.0 * share[:, k], place, trace.service_ids[k])
     axes.set_ylabel("goodput\n(% of first tries)")
     axes.set_ylim(-4.0, max(105.0, min(140.0, 100.0 * float(share[:, chosen].max(initial=1.0)))))
-    _finish(axes, f"{len(chosen)} of {len(trace.service_ids)} services")
+    _finish(axes, _chosen(len(chosen), len(trace.service_ids), "services"))
 
 
 def _capacity_panel(axes: Axes, trace: Trace, metrics: Metrics, t: np.ndarray) -> None:
@@ -126,7 +126,11 @@ def _capacity_panel(axes: Axes, trace: Trace, metrics: Metrics, t: np.ndarray) -
         _line(axes, t, 100.0 * share[:, k], place, trace.pool_ids[k])
     axes.set_ylabel("capacity\n(% of the start)")
     axes.set_ylim(bottom=-4.0)
-    _finish(axes, f"{len(chosen)} of {len(trace.pool_ids)} pools")
+    _finish(axes, _chosen(len(chosen), len(trace.pool_ids), "pools"))
+
+
+def _chosen(shown: int, there: int, what: str) -> str:
+    return f"all {there} {what}" if shown == there else f"worst {shown} of {there} {what}"
 
 
 def _finish(axes: Axes, title: str) -> None:

@@ -39,8 +39,10 @@ def run_report(
 ) -> Iterable[RenderableType]:
     """Yield the parts of the report, each with its heading."""
     scenario = trace.scenario
-    yield Text.assemble((scenario.title, "bold"), f"  ({scenario.id}, seed {trace.seed})")
-    yield Text(f"Claim: {scenario.claim}")
+    yield Text(scenario.title, style="bold")
+    yield Text(f"{scenario.id}, seed {trace.seed}, {clock(trace.end_s)} h simulated", style="dim")
+    yield Text()
+    yield Text(f"Claim: {' '.join(scenario.claim.split())}")
     yield Text()
     yield _titled("Verdict", verdict_table(verdicts))
     yield _titled(_recovery_title(metrics), timeline(metrics))
@@ -70,13 +72,13 @@ def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
 def _over(verdict: Verdict) -> str:
     """Return what the value is: this run's, the worst one, or the quantile."""
     if verdict.runs == 1:
-        return "here"
+        return "here:"
     if verdict.expectation.quantile is not None:
-        return f"over {verdict.runs} seeds"
+        return f"over {verdict.runs} seeds:"
     broken = (
         f"{verdict.failed_runs} of {verdict.runs} runs broke it; " if verdict.failed_runs else ""
     )
-    return f"{broken}worst"
+    return f"{broken}worst:"
 
 
 def _judged(verdict: Verdict) -> tuple[Text, str]:
