@@ -38,14 +38,15 @@ def affected_services(trace: Trace, series: Series, trigger_s: float | None) -> 
 
     Windows in which the control run's failure share exceeds theta too do not count.
     """
-    own = window_failure_frac(
-        series.service("failed_rps"), series.service("ok_rps"), series, WINDOW_S
-    )
-    base = window_failure_frac(
-        series.base_service("failed_rps"), series.base_service("ok_rps"), series, WINDOW_S
-    )
-    since = series.t_s > (-1.0 if trigger_s is None else trigger_s)
-    hit = np.any((own > THETA_FRAC) & (base <= THETA_FRAC) & since[:, None], axis=0)
+    since = (series.t_s > (-1.0 if trigger_s is None else trigger_s))[:, None]
+
+    def share(failed: np.ndarray, ok: np.ndarray) -> np.ndarray:
+        # What failed before the trigger is no failure of a window that reaches back to it.
+        return window_failure_frac(failed * since, ok + failed * ~since, series, WINDOW_S)
+
+    own = share(series.service("failed_rps"), series.service("ok_rps"))
+    base = share(series.base_service("failed_rps"), series.base_service("ok_rps"))
+    hit = np.any((own > THETA_FRAC) & (base <= THETA_FRAC), axis=0)
     return tuple(s for s, yes in zip(trace.service_ids, hit, strict=True) if yes)
 
 
