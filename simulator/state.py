@@ -193,7 +193,8 @@ class SystemState:
         if not any(units):
             units = [1] * len(units)
         slow = self.service_factor[pool]
-        return base * sum(units) / sum(n / f for n, f in zip(units, slow, strict=True))
+        # The quotient first: it is exactly 1 where nothing is slow.
+        return base * (sum(units) / sum(n / f for n, f in zip(units, slow, strict=True)))
 
     def facts(self, pool: int) -> Facts:
         """Return the present facts of a pool."""
