@@ -134,7 +134,8 @@ class FakeScript:
     """Script whose commands come from a function of its context."""
 
     def __init__(self, spec_id: str, config: Any, context: Context) -> None:
-        self.start_s, self._run = config
+        self.start_s: float = config[0]
+        self._run: Callable[[Context], Commands] = config[1]
         self._context = context
 
     def run(self) -> Commands:
@@ -145,7 +146,7 @@ class FakePerson:
     """Person whose commands come from a function of its context."""
 
     def __init__(self, spec_id: str, config: Any, context: Context) -> None:
-        self._run = config
+        self._run: Callable[[Context], Commands] = config
         self._context = context
 
     def run(self) -> Commands:
@@ -156,7 +157,8 @@ class FakeLoop:
     """Loop that asks a function."""
 
     def __init__(self, spec_id: str, config: Any, context: Context) -> None:
-        self.period_s, self._decide = config
+        self.period_s: float = config[0]
+        self._decide: Callable[[View], list[Action]] = config[1]
 
     def decide(self, view: View) -> list[Action]:
         return self._decide(view)
@@ -166,7 +168,8 @@ class FakeGuardrail:
     """Guardrail that asks a function; draws from its stream, as a real one may."""
 
     def __init__(self, spec_id: str, config: Any, context: Context) -> None:
-        self._judge, self._rng = config, context.rng
+        self._judge: Callable[[Action, Inventory], Verdict] = config
+        self._rng = context.rng
 
     def judge(self, action: Action, inventory: Inventory) -> Verdict:
         self._rng.random()
@@ -177,7 +180,7 @@ class FakeFault:
     """Fault with given effects."""
 
     def __init__(self, spec_id: str, config: Any, context: Context) -> None:
-        self._effects = config
+        self._effects: Iterable[Effect] = config
 
     def effects(self) -> Iterable[Effect]:
         return self._effects

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from simulator.errors import InvariantError, UsageError
@@ -9,7 +11,7 @@ PAUSE, RESUME = Action("pause", actor="it"), Action("resume", actor="it")
 
 
 def test_a_script_starts_waits_and_ends_at_its_times():
-    seen = []
+    seen: list[Any] = []
 
     def run(_context):
         answer = yield Wait(100.0)
@@ -31,7 +33,7 @@ def test_a_script_before_the_run_is_refused():
 
 
 def test_an_act_is_answered_when_it_is_done():
-    outcomes = []
+    outcomes: list[Any] = []
     trace = World(scripts={"it": (50.0, acts(ADD, into=outcomes))}).run()
     (done,) = outcomes
     # 0.5 s at the serving pool, 10 s of its own.
@@ -47,7 +49,7 @@ def test_an_act_is_answered_when_it_is_done():
 
 
 def test_several_acts_at_once_are_answered_together():
-    answers = []
+    answers: list[Any] = []
 
     def run(_context):
         answers.append((yield ActAll((ADD, Action("describe", "store")))))
@@ -122,7 +124,7 @@ def test_an_unknown_command_is_refused():
 
 # ---------------------------------------------------------------------- loops
 def test_loops_tick_after_each_period():
-    ticks = []
+    ticks: list[Any] = []
 
     def decide(view):
         ticks.append(view.now_s)
@@ -160,7 +162,7 @@ def ticking(into):
 
 
 def test_a_paused_script_stays_where_it_is_until_it_is_resumed():
-    seen = []
+    seen: list[Any] = []
 
     def switch(_context):
         yield Act(PAUSE)
@@ -174,7 +176,7 @@ def test_a_paused_script_stays_where_it_is_until_it_is_resumed():
 
 
 def test_a_resume_without_a_pause_changes_nothing():
-    seen = []
+    seen: list[Any] = []
     World(
         scripts={"it": (0.0, ticking(seen)), "switch": (24.0, acts(RESUME, PAUSE, PAUSE))},
         horizon="60s",
@@ -183,7 +185,7 @@ def test_a_resume_without_a_pause_changes_nothing():
 
 
 def test_pausing_for_less_than_a_wait_costs_nothing():
-    seen = []
+    seen: list[Any] = []
     World(
         scripts={"it": (0.0, ticking(seen)), "switch": (21.0, acts(PAUSE, RESUME))},
         horizon="45s",
@@ -192,7 +194,7 @@ def test_pausing_for_less_than_a_wait_costs_nothing():
 
 
 def test_a_paused_loop_does_not_decide():
-    ticks = []
+    ticks: list[Any] = []
 
     def decide(view):
         ticks.append(view.now_s)
@@ -209,7 +211,7 @@ def test_a_paused_loop_does_not_decide():
 
 
 def test_people_cannot_be_paused():
-    outcomes = []
+    outcomes: list[Any] = []
 
     def nobody(_context):
         yield WaitForPage()
@@ -233,7 +235,7 @@ def waiter(into, busy_s=0.0):
 
 
 def test_customers_report_what_lasts_even_if_nothing_can_be_seen():
-    pages = []
+    pages: list[Any] = []
     world = World(
         people={"ann": waiter(pages)},
         telemetry=REPORTS,
@@ -249,7 +251,7 @@ def test_customers_report_what_lasts_even_if_nothing_can_be_seen():
 
 
 def test_an_illness_that_pauses_starts_anew_for_customers():
-    pages = []
+    pages: list[Any] = []
     world = World(
         people={"ann": waiter(pages)},
         telemetry=REPORTS,
@@ -262,7 +264,7 @@ def test_an_illness_that_pauses_starts_anew_for_customers():
 
 
 def test_impaired_pools_are_not_reported_by_customers():
-    pages = []
+    pages: list[Any] = []
     World(
         people={"ann": waiter(pages)},
         telemetry=REPORTS,
@@ -272,7 +274,8 @@ def test_impaired_pools_are_not_reported_by_customers():
 
 
 def test_a_page_reaches_all_who_wait_and_later_those_who_were_busy():
-    ann, bob = [], []
+    ann: list[float] = []
+    bob: list[float] = []
 
     def busy(context):
         yield Wait(1000.0)
@@ -289,7 +292,7 @@ def test_a_page_reaches_all_who_wait_and_later_those_who_were_busy():
 
 
 def test_a_page_whose_reason_has_ended_wakes_nobody():
-    bob = []
+    bob: list[Any] = []
 
     def busy(context):
         yield Wait(1000.0)
@@ -318,7 +321,7 @@ def ill_service(from_s, to_s):
 
 
 def test_an_alarm_pages_after_its_hold_and_the_delay_of_telemetry():
-    pages = []
+    pages: list[Any] = []
 
     def plane(p):
         p.edge_rows["read"] = ill_service(600.0, 1800.0)
@@ -335,7 +338,7 @@ def test_an_alarm_pages_after_its_hold_and_the_delay_of_telemetry():
 
 
 def test_no_alarm_while_the_samples_are_lost():
-    pages = []
+    pages: list[Any] = []
 
     def plane(p):
         p.edge_rows["read"] = ill_service(600.0, 3000.0)
@@ -352,7 +355,7 @@ def test_no_alarm_while_the_samples_are_lost():
 
 
 def test_an_alarm_that_ends_is_no_longer_open():
-    bob = []
+    bob: list[Any] = []
 
     def busy(context):
         yield Wait(2500.0)

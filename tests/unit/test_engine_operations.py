@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ REMOVE = Action("remove", "api", count=2)
 
 def outcomes_of(*actions, **parts):
     """Return the outcomes of a script's actions, the world and the trace."""
-    outcomes = []
+    outcomes: list[Any] = []
     world = World(scripts={"it": (50.0, acts(*actions, into=outcomes))}, **parts)
     return outcomes, world, world.run()
 
@@ -75,7 +76,7 @@ def test_an_ill_serving_pool_starves_operations(state, status, latency_s, reason
 def test_shares_of_acceptance_and_success_are_chances():
     state = replace(GOOD, accept_frac=0.5, success_frac=0.8)
     counts = {"done": 0, "rejected": 0, "failed": 0}
-    outcomes = []
+    outcomes: list[Any] = []
 
     def run(_context):
         for _ in range(1000):
@@ -93,14 +94,14 @@ def test_shares_of_acceptance_and_success_are_chances():
 
 # ---------------------------------------------------------------------- limits
 def test_operations_beyond_the_burst_are_throttled():
-    outcomes = []
+    outcomes: list[Any] = []
     World(scripts={"it": (50.0, at_once(7, DESCRIBE, outcomes))}).run()
     assert [o.status for o in outcomes] == ["done"] * 5 + ["throttled"] * 2
     assert outcomes[-1].latency_s == pytest.approx(CALL_S)
 
 
 def test_operations_queue_for_slots_in_order():
-    outcomes = []
+    outcomes: list[Any] = []
     World(
         scripts={"it": (50.0, at_once(5, DESCRIBE, outcomes))},
         plane=outlook(replace(GOOD, latency_s=4.0)),
@@ -109,14 +110,14 @@ def test_operations_queue_for_slots_in_order():
 
 
 def test_an_operation_holds_its_slot_until_it_takes_effect():
-    outcomes = []
+    outcomes: list[Any] = []
     add = Action("add", "api", count=1)
     World(scripts={"it": (50.0, at_once(3, add, outcomes))}).run()
     assert [o.latency_s for o in outcomes] == [10.5, 10.5, 21.0]
 
 
 def test_operations_time_out_in_the_queue_and_leave_it():
-    outcomes = []
+    outcomes: list[Any] = []
     world = World(
         scripts={"it": (50.0, at_once(5, DESCRIBE, outcomes))},
         plane=outlook(replace(GOOD, latency_s=20.0)),
@@ -135,7 +136,7 @@ def test_operations_time_out_in_the_queue_and_leave_it():
 
 def test_a_full_queue_throttles_and_says_so(monkeypatch):
     monkeypatch.setattr(operations, "QUEUED_MAX", 2)
-    outcomes = []
+    outcomes: list[Any] = []
     trace = World(
         scripts={"it": (50.0, at_once(5, DESCRIBE, outcomes))},
         plane=outlook(replace(GOOD, latency_s=4.0)),
@@ -171,7 +172,7 @@ def test_a_refusal_is_a_record_and_costs_no_request():
 
 
 def test_guardrails_know_who_asks():
-    asked = []
+    asked: list[Any] = []
 
     def judge(action, _inventory):
         asked.append(action.by)
@@ -193,7 +194,7 @@ def test_clips_are_applied_in_order_of_ids():
 
 
 def test_a_halt_pauses_the_actor():
-    outcomes = []
+    outcomes: list[Any] = []
     (_, _, trace) = (None, None, World(
         scripts={"it": (50.0, acts(REMOVE, DESCRIBE, into=outcomes))},
         guardrails={"stop": rule("halt")},
@@ -204,7 +205,7 @@ def test_a_halt_pauses_the_actor():
 
 
 def test_a_halted_script_goes_on_when_it_is_resumed():
-    outcomes = []
+    outcomes: list[Any] = []
     World(
         scripts={
             "it": (50.0, acts(REMOVE, DESCRIBE, into=outcomes)),
@@ -216,7 +217,7 @@ def test_a_halted_script_goes_on_when_it_is_resumed():
 
 
 def test_a_halt_tells_people_but_does_not_stop_them():
-    outcomes = []
+    outcomes: list[Any] = []
     World(
         people={"ann": acts(REMOVE, DESCRIBE, into=outcomes)}, guardrails={"stop": rule("halt")}
     ).run()
@@ -310,7 +311,7 @@ def test_a_throttle_reaches_the_data_plane_and_is_marked_as_a_mitigation():
 
 
 def test_removals_are_in_the_control_plane_s_books():
-    seen = []
+    seen: list[Any] = []
 
     def judge(_action, inventory):
         seen.append((inventory.in_service("api"), inventory.removed_since(0.0, "api")))
