@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import ScenarioError
@@ -43,7 +42,8 @@ def load_scenario(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()
         The file.
     overrides : Iterable[str]
         Changes ``path=value``, applied before validation; items of lists are addressed by id
-        (dependencies by ``from->to``) or number: ``region.pools.edge.units=40``.
+        (dependencies by ``from->to``) or number: ``region.pools.edge.units=40``. A file that an
+        override names is relative to the working directory.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def load_any(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> 
         raise ScenarioError(problems)
     if is_region(root):
         return _finish_region(root, overrides, problems)
-    return _finish_scenario(resolver, root, os.fspath(path), overrides, problems)
+    return _finish_scenario(resolver, root, overrides, problems)
 
 
 def _scenario(
@@ -99,7 +99,7 @@ def _scenario(
     root = resolver.document(name)
     if root is None:
         raise ScenarioError(problems)
-    return _finish_scenario(resolver, root, name, overrides, problems)
+    return _finish_scenario(resolver, root, overrides, problems)
 
 
 def _region(resolver: Resolver, name: str, overrides: Iterable[str], problems: Problems) -> Region:
@@ -110,13 +110,11 @@ def _region(resolver: Resolver, name: str, overrides: Iterable[str], problems: P
 
 
 def _finish_scenario(
-    resolver: Resolver, root: Node, name: str, overrides: Iterable[str], problems: Problems
+    resolver: Resolver, root: Node, overrides: Iterable[str], problems: Problems
 ) -> Scenario:
     changes = parse_overrides(overrides, problems)
     for change in (c for c in changes if c.names_region):
-        moved = os.path.relpath(str(change.value.value), Path(name).parent)
-        at = Node(moved, type(change.mark)(name, 0, 0))
-        root = apply_override(root, type(change)(change.steps, at, change.mark), problems)
+        root = apply_override(root, change, problems)
     root = resolver.with_region(root)
     rest = [c for c in changes if not c.names_region]
     for change in (c for c in rest if c.before_expansion):

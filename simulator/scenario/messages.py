@@ -133,12 +133,13 @@ def _pattern(value: object, context: Mapping[str, object]) -> Wording:
 
 
 def _too_short(_value: object, context: Mapping[str, object]) -> Wording:
-    least, most = context["min_length"], context.get("actual_length")
-    return Wording(Code.LENGTH, f"needs at least {least}, has {most}")
+    least, has = int(str(context["min_length"])), context.get("actual_length")
+    items = "item" if least == 1 else "items"
+    return Wording(Code.LENGTH, f"needs at least {least} {items}, has {has}")
 
 
 def _too_long(_value: object, context: Mapping[str, object]) -> Wording:
-    return Wording(Code.LENGTH, f"takes at most {context['max_length']}, has more")
+    return Wording(Code.LENGTH, f"takes at most {context['max_length']} items, has more")
 
 
 def _string_short(value: object, context: Mapping[str, object]) -> Wording:

@@ -128,6 +128,11 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"known: {shown}, ... ({len(names)} in all)" if len(names) > 12 else f"known: {shown}"  # noqa: PLR2004
 
 
+def _one_line(text: str) -> str:
+    """Escape what would break the line, or control a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class Problems:
     """Collects what is wrong, so that everything can be reported at once."""
 
@@ -148,6 +153,7 @@ class Problems:
         last = path.rpartition(".")[2]
         key = (mark, code, message, last)
         if key not in self._found:
+            path, message, hint = _one_line(path), _one_line(message), _one_line(hint)
             self._found[key] = Problem(
                 mark.file, mark.line, mark.column, path, str(code), message, hint
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.scenario.codes import Code
 from simulator.scenario.nodes import Mark, Node, Problems, item_name, kind_of, nearest, quote
-from simulator.scenario.yaml_reader import parse_text
+from simulator.scenario.yaml_reader import is_octal, parse_text, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,17 +76,21 @@ def _parse(text: str, mark: Mark, problems: Problems) -> Override | None:
         )
         return None
     at = Mark(FILE, mark.line, len(path) + 2)
-    if not value.strip():
-        return Override(steps, Node("", at), mark)
-    inner = Problems()
-    node = parse_text(value, FILE, inner)
-    for problem in inner:
+    node = _value(value.strip(), at, path, problems)
+    return None if node is None else Override(steps, node, mark)
+
+
+def _value(text: str, at: Mark, path: str, problems: Problems) -> Node | None:
+    """Read a value: YAML in brackets or quotes, else one plain scalar (which may hold ``: ``)."""
+    if not text.startswith(("[", "{", '"', "'")):
+        if is_octal(text):
+            problems.add(Code.YAML_OCTAL, at, f"{text} is not a clear number", path=path)
+        return Node(scalar(text) if text else "", at, at)
+    found = Problems()
+    node = parse_text(text, FILE, found)
+    for problem in found:
         problems.add(Code(problem.code), at, problem.message, path=path, hint=problem.hint)
-    if node is None:
-        if not inner:
-            return Override(steps, Node(None, at), mark)
-        return None
-    return Override(steps, _placed(node, at), mark)
+    return None if node is None else _placed(node, at)
 
 
 def _placed(node: Node, at: Mark) -> Node:

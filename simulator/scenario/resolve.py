@@ -8,6 +8,7 @@ from pathlib import Path
 from simulator.scenario.codes import Code
 from simulator.scenario.merge import merge
 from simulator.scenario.nodes import Node, Problems, kind_of, quote
+from simulator.scenario.overrides import FILE as SET
 from simulator.scenario.yaml_reader import parse_text, read_file
 
 REGION_KEYS = frozenset(
@@ -84,7 +85,10 @@ class Resolver:
         return self.document(name, asked=reference, asked_path=path, trail=trail)
 
     def path_of(self, reference: Node, path: str) -> str | None:
-        """Return the path that a value names, relative to the file in which it was written."""
+        """Return the path that a value names, relative to the file in which it was written.
+
+        A value from the command line is relative to the working directory.
+        """
         value = reference.value
         if not isinstance(value, str) or not value.strip() or "\x00" in value:
             self._problems.add(
@@ -94,7 +98,7 @@ class Resolver:
                 path=path,
             )
             return None
-        if Path(value).is_absolute() and not reference.mark.file.startswith("--"):
+        if Path(value).is_absolute() and reference.mark.file != SET:
             self._problems.add(
                 Code.FILE_REFERENCE,
                 reference.mark,
@@ -103,6 +107,7 @@ class Resolver:
                 hint="write it relative to this file, so that the scenario can be moved",
             )
             return None
+        # "--set" has no folder: what it names is relative to the working directory.
         return os.path.normpath(Path(reference.mark.file).parent / value)
 
     def with_region(self, root: Node) -> Node:

@@ -67,6 +67,11 @@ def scalar(text: str) -> Scalar:
     return int(text, 0) if _OCT.match(text) or _HEX.match(text) else text
 
 
+def is_octal(text: str) -> bool:
+    """Tell whether text is a number with a leading zero, which YAML 1.1 reads to the base 8."""
+    return _OCTAL_11.match(text) is not None
+
+
 def read_file(
     path: str | Path, problems: Problems, *, asked: Node | None = None, asked_path: str = ""
 ) -> Node | None:
@@ -158,6 +163,8 @@ class _Frame:
     anchor: str | None
     height: int = 0
     """Levels of containers below this one, so far."""
+    size: int = 1
+    """Values in this container and itself, so far, aliases expanded."""
     key: str | None = None
     key_mark: Mark | None = None
     merging: bool = False
@@ -178,7 +185,7 @@ class _Builder:
         self._tags = tags
         self._most = most
         self._stack: list[_Frame] = []
-        self._anchors: dict[str, tuple[Node, int]] = {}
+        self._anchors: dict[str, _Frame] = {}
         self._nodes = 0
         self._aliases = 0
         self._handlers: dict[type, Callable[[Any, Mark], None]] = {
@@ -225,16 +232,16 @@ class _Builder:
             return
         node = Node(self._value(event, mark), mark)
         if event.anchor:
-            self._anchors[event.anchor] = (node, 0)
+            self._anchors[event.anchor] = _Frame(node, None)
         self._count(1, mark)
-        self._put(node, 0)
+        self._put(node, height=0, size=1)
 
     def _value(self, event: Any, mark: Mark) -> Scalar:  # noqa: ANN401
         text: str = event.value
         plain = event.implicit[0] or (event.tag not in {None, "!", _CORE + "str"})
         if not plain:
             return text
-        if not event.style and _OCTAL_11.match(text):
+        if not event.style and is_octal(text):
             hint = f"write {int(text)}, or '{text}' in quotes for text"
             self._note(Code.YAML_OCTAL, mark, f"{text} is not a clear number", hint)
         return scalar(text)
@@ -265,10 +272,10 @@ class _Builder:
 
     def _close(self, _event: Any, _mark: Mark) -> None:  # noqa: ANN401
         frame = self._stack.pop()
-        height = frame.height + 1
+        frame.height += 1
         if frame.anchor:
-            self._anchors[frame.anchor] = (frame.node, height)
-        self._put(frame.node, height)
+            self._anchors[frame.anchor] = frame
+        self._put(frame.node, height=frame.height, size=frame.size)
 
     def _alias(self, event: Any, mark: Mark) -> None:  # noqa: ANN401
         self._refuse_as_key(mark)
@@ -282,30 +289,22 @@ class _Builder:
                 f"alias *{event.anchor} stands for nothing",
                 f"put the anchor &{event.anchor} before it; a value cannot contain itself",
             )
-        target, height = self._anchors[event.anchor]
-        if len(self._stack) + height > DEPTH_MAX:
+        target = self._anchors[event.anchor]
+        if len(self._stack) + target.height > DEPTH_MAX:
             raise self._stop(Code.YAML_DEPTH, mark, f"nested more than {DEPTH_MAX} levels deep")
-        node = self._copy(target, mark)
+        self._count(target.size, mark)  # before the copy: a bomb must not be built to be refused
+        node = target.node.copy()
         node.mark = mark
-        self._put(node, height)
+        self._put(node, height=target.height, size=target.size)
 
-    def _copy(self, node: Node, at: Mark) -> Node:
-        """Copy a tree; its depth is bounded, its size counts at every node."""
-        self._count(1, at)
-        value = node.value
-        if isinstance(value, dict):
-            return Node({k: self._copy(v, at) for k, v in value.items()}, node.mark, node.key)
-        if isinstance(value, list):
-            return Node([self._copy(v, at) for v in value], node.mark, node.key)
-        return Node(value, node.mark, node.key)
-
-    def _put(self, node: Node, height: int) -> None:
+    def _put(self, node: Node, *, height: int, size: int) -> None:
         """Hang a finished value under its parent."""
         if not self._stack:
             self.documents.append(node)
             return
         frame = self._stack[-1]
         frame.height = max(frame.height, height)
+        frame.size += size
         into = frame.node.value
         if isinstance(into, list):
             into.append(node)
