@@ -9,11 +9,43 @@ from simulator.scenario.region import Region
 from simulator.scenario.schema import Expectation, Mechanism, Scenario
 from simulator.trace import EDGE_COLUMNS, POOL_COLUMNS, Trace, TraceRecord
 
+SMALL = """\
+schema: 1
+id: small-crash
+title: Most of the front pool crashes
+claim: the region is well again within an hour
+horizon: 2h
+region:
+  id: small
+  zones: [a, b]
+  basis: {"*": assumption}
+  pools:
+    - {id: front, units: 40, concurrency: 8, service_time: 20ms, boot_time: 3min, queue_per_unit: 16}
+    - {id: store, units: 20, concurrency: 16, service_time: 10ms}
+  dependencies:
+    - {from: front, to: store, timeout: 500ms}
+  services:
+    - {id: api, entry: front, first_tries: 7k/s, customers: 60%, timeout: 2s}
+telemetry:
+  alarms:
+    - {id: api-low, service: api, below: 95%}
+faults:
+  - {id: crash, kind: crash, pools: [front], at: 20min, frac: 80%, repair_after: 20min}
+trigger: [crash]
+expectations:
+  - {metric: recovered, equals: true}
+  - {metric: ttr_s, at_most: 1h, quantile: 50%}
+  - {metric: blast_radius.customers_frac, at_least: 50%, why: it is the only service}
+"""
+"""A whole scenario that is simulated in a second."""
+
 DT_S = 60.0
 RATE_RPS = 100.0
 
 Row = tuple[float, str, str, dict[str, Any]]
 """(time, kind, subject, fields: actor, cause, text; the rest is data)"""
+NO: dict[str, Any] = {}
+"""No fields."""
 
 
 def scenario(**changes: Any) -> Scenario:

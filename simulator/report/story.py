@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from simulator.metrics.facts import data_of, trigger_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from simulator.metrics.result import Metrics
     from simulator.trace import Trace, TraceRecord
 
-__all__ = ["Chapter", "describe", "five_records"]
+__all__ = ["Chapter", "describe", "five_records", "impairments_behind"]
 
 
 _ILLNESS: Final = {
@@ -43,7 +43,7 @@ def describe(record: TraceRecord) -> str:
     if record.kind in {"alarm", "page"}:
         return f"{record.kind}: {record.actor or text}" + (f" ({text})" if record.actor else "")
     actor = f"{record.actor}: " if record.actor and record.actor != record.subject else ""
-    spoken = record.subject in text or record.kind in {"operation", "fault", "page"}
+    spoken = record.subject in text.split() or record.kind in {"operation", "fault", "page"}
     return f"{actor}{text}" if spoken else f"{actor}{record.subject} {text}"
 
 
@@ -56,7 +56,8 @@ def five_records(trace: Trace, metrics: Metrics) -> tuple[Chapter, ...]:
         The first record by which a service fell below its SLO after the trigger.
     widest effect
         The operation, fault or refusal since the trigger with the most impairments among the
-        records that it led to; of equals the one with the largest count of units, then the first.
+        records that it led to (at least one); of equals the one with the largest count of units,
+        then the first. Without one, the refusal of the largest request.
     mitigation
         The first milestone ``mitigated``; without one, the first milestone ``diagnosed``.
     recovery
@@ -84,27 +85,28 @@ def five_records(trace: Trace, metrics: Metrics) -> tuple[Chapter, ...]:
 def _widest(records: list[TraceRecord], trigger: TraceRecord | None) -> TraceRecord | None:
     """Return the act with the most impairments behind it."""
     led_to = impairments_behind(records)
-    acts = [
-        r
-        for r in records
-        if r.kind in {"operation", "refusal", "fault"} and (trigger is None or r.id != trigger.id)
-    ]
+    others = [r for r in records if trigger is None or r.id != trigger.id]
+    acts = [r for r in others if r.kind in {"operation", "fault"} and led_to.get(r.id, 0) > 0]
+    if not acts:
+        acts = [r for r in others if r.kind == "refusal"]
     return max(acts, key=lambda r: (led_to.get(r.id, 0), _count(r), -r.id), default=None)
 
 
-def impairments_behind(records: Iterable[TraceRecord]) -> dict[int, int]:
-    """Return for each record the number of ``impaired`` records that it led to."""
+def impairments_behind(
+    records: Iterable[TraceRecord], kinds: Collection[str] = ("impaired",)
+) -> dict[int, int]:
+    """Return for each record the number of ``impaired`` (or other) records that it led to."""
     led_to: dict[int, int] = {}
     for r in sorted(records, key=lambda r: -r.id):
-        own = led_to.get(r.id, 0) + (r.kind == "impaired")
+        own = led_to.get(r.id, 0) + (r.kind in kinds)
         if 0 <= r.cause < r.id and own:
             led_to[r.cause] = led_to.get(r.cause, 0) + own
     return led_to
 
 
 def _count(record: TraceRecord) -> int:
-    count = data_of(record).get("count", 0)
-    return int(count) if isinstance(count, int | float) else 0
+    data = data_of(record)
+    return int(data.get("asked", data.get("count", 0)))
 
 
 def _milestone(records: list[TraceRecord], name: str) -> TraceRecord | None:

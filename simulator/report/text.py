@@ -116,7 +116,6 @@ def timeline(metrics: Metrics) -> RenderableType:
     for phase, milestone in PHASES.items():
         length_s = metrics.phases_s[phase]
         if length_s is None:
-            _row(table, phase, Text("·", style="dim"), "", Text(f"never {milestone}", "dim"))
             continue
         start_s, end_s = end_s, end_s + length_s
         name = f"{milestone} {_at(end_s)}"
@@ -124,7 +123,10 @@ def timeline(metrics: Metrics) -> RenderableType:
     if metrics.ttr_s is None:
         rest = _bar(end_s, total_s, total_s, "░")
         _row(table, "still down", rest, show_duration(total_s - end_s), f"end {_at(total_s)}")
-    return table
+    absent = [m for p, m in PHASES.items() if metrics.phases_s[p] is None and m != "recovered"]
+    if not absent:
+        return table
+    return Group(table, Text(f"Nobody marked: {', '.join(absent)}", style="dim"))
 
 
 def _at(t_s: float) -> str:
@@ -155,7 +157,8 @@ def blast_table(metrics: Metrics) -> RenderableType:
     if metrics.error_budget_min is not None:
         budget = f"{metrics.error_budget_min:,.0f} min"
         _row(table, "error budget used", budget, "of the worst service")
-    _row(table, "cascade depth", str(metrics.cascade_depth), _chain(metrics.cascade_order))
+    _row(table, "cascade depth", str(metrics.cascade_depth), "on the longest chain of causes")
+    _row(table, "order of failure", "", _chain(metrics.cascade_order))
     _row(table, "peak amplification", f"{metrics.peak_amplification:.1f}×", "load over control")
     _row(table, "actions refused", str(metrics.actions_refused), _refusals(metrics.refused_by))
     return table
@@ -167,8 +170,8 @@ def _names(names: Sequence[str], most: int = 6) -> str:
 
 
 def _chain(names: Sequence[str], most: int = 5) -> str:
-    shown = " → ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} → {len(names) - most} more"
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, then {len(names) - most} more"
 
 
 def _refusals(refused_by: dict[str, int]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CauseNode", "cause_forest", "recovery_records"]
 
 _SEEN_THROUGH: Final = frozenset({"unit"})
+_SHOWN: Final = frozenset({"impaired", "refusal"})
 DEPTH_MAX: Final = 40
 
 
@@ -66,11 +67,12 @@ def _operations(records: tuple[TraceRecord, ...]) -> str:
 
 def cause_forest(records: Sequence[TraceRecord], root: int = -1) -> list[CauseNode]:
     """Return the trees of causes of all impairments, the one of record `root` first."""
-    led_to = impairments_behind(records)
+    harmed = impairments_behind(records)
+    led_to = impairments_behind(records, _SHOWN)
     parents = _parents(records)
 
     def matters(r: TraceRecord) -> bool:
-        return r.kind in {"impaired", "refusal"} or led_to.get(r.id, 0) > 0
+        return r.kind in _SHOWN or r.id == root or led_to.get(r.id, 0) > 0
 
     # An operation that was repeated is shown with all its repetitions.
     repeated = {(_key(r), parents[r.id]) for r in records if r.kind == "operation" and matters(r)}
@@ -87,7 +89,8 @@ def cause_forest(records: Sequence[TraceRecord], root: int = -1) -> list[CauseNo
             tops.append(r)
         else:
             children[parents[r.id]].append(r)
-    tops = [r for r in tops if r.kind != "refusal" or r.id == root]
+    # What only led to refusals is worth a line below the trigger, not a tree of its own.
+    tops = [r for r in tops if r.kind == "impaired" or r.id == root or harmed.get(r.id, 0) > 0]
     forest = _grouped(tops, children, frozenset(), 0)
     return sorted(forest, key=lambda n: (all(r.id != root for r in n.records), n.first.t_s))
 
@@ -115,7 +118,8 @@ def _grouped(
         groups[_key(r)].append(r)
     nodes = []
     for key, group in groups.items():
-        if key in above or depth > DEPTH_MAX:
+        if key in above or depth > _SHOWN: Final = frozenset({"impaired", "refusal"})
+DEPTH_MAX:
             continue
         node = CauseNode(tuple(group))
         below = [child for r in group for child in children[r.id]]

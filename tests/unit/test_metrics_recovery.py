@@ -1,11 +1,12 @@
 """Recovery: impact, milestones, phases, hold window, backlog, mitigation, censoring."""
 
 import math
+from typing import Any
 
 import pytest
 
 from simulator.metrics import compute_metrics, recovery
-from tests.handmade import TRIGGER, control, outage, scenario, trace
+from tests.handmade import NO, TRIGGER, control, outage, scenario, trace
 
 
 def test_standard_outage_has_the_answers_worked_out_by_hand():
@@ -63,7 +64,7 @@ def test_the_control_run_compared_with_itself_shows_nothing():
 
 
 def test_a_run_that_stays_ill_is_censored():
-    rows = [TRIGGER, (720.0, "impaired", "read", {"cause": 0}), (900.0, "alarm", "read", {})]
+    rows = [TRIGGER, (720.0, "impaired", "read", {"cause": 0}), (900.0, "alarm", "read", NO)]
     m = compute_metrics(trace(rows, failing={"read": [(13, 120, 1.0)]}), control())
     assert (m.recovered, m.ttr_s, m.ttr_from_impact_s) == (False, None, None)
     assert m.censored_at_s == 120 * 60.0 - 600.0
@@ -75,32 +76,33 @@ def test_a_run_that_stays_ill_is_censored():
 def test_well_for_less_than_the_hold_window_at_the_end_is_censored():
     end_s = 120 * 60.0
     for back_s, recovered in ((end_s - recovery.HOLD_S, True), (end_s - 599.0, False)):
-        rows = [TRIGGER, (720.0, "impaired", "read", {}), (back_s, "restored", "read", {})]
+        rows = [TRIGGER, (720.0, "impaired", "read", NO), (back_s, "restored", "read", NO)]
         assert compute_metrics(trace(rows), control()).recovered is recovered
 
 
 def test_backlog_outside_its_band_delays_recovery():
-    rows = [TRIGGER, (720.0, "impaired", "read", {}), (900.0, "restored", "read", {})]
+    rows = [TRIGGER, (720.0, "impaired", "read", NO), (900.0, "restored", "read", NO)]
     without = compute_metrics(trace(rows), control())
     assert without.ttr_s == 300.0
-    for where in (
+    cases: tuple[dict[str, Any], ...] = (
         {"pools": {("store", "dead"): [(13, 30, 1000.0)]}},
         {"pools": {("store", "queue"): [(13, 30, 1000.0)]}},
         {"services": {("write", "in_flight"): [(13, 30, 1000.0)]}},
-    ):
+    )
+    for where in cases:
         m = compute_metrics(trace(rows, **where), control())
         assert m.ttr_s == 31 * 60.0 - 600.0
         assert m.milestones_s["drained"] == m.ttr_s
 
 
 def test_a_backlog_below_one_second_of_arrivals_is_none():
-    rows = [TRIGGER, (720.0, "impaired", "read", {}), (900.0, "restored", "read", {})]
+    rows = [TRIGGER, (720.0, "impaired", "read", NO), (900.0, "restored", "read", NO)]
     m = compute_metrics(trace(rows, pools={("store", "queue"): [(13, 30, 100.0)]}), control())
     assert m.ttr_s == 300.0
 
 
 def test_a_backlog_that_never_drains_is_censored():
-    rows = [TRIGGER, (720.0, "impaired", "read", {}), (900.0, "restored", "read", {})]
+    rows = [TRIGGER, (720.0, "impaired", "read", NO), (900.0, "restored", "read", NO)]
     m = compute_metrics(trace(rows, pools={("store", "queue"): [(13, 120, 1e4)]}), control())
     assert not m.recovered
     assert m.milestones_s["drained"] is None
@@ -109,7 +111,7 @@ def test_a_backlog_that_never_drains_is_censored():
 def test_a_throttle_delays_recovery_until_it_is_lifted():
     throttle = (800.0, "operation", "region", {"verb": "throttle", "service": "", "factor": 0.4})
     lift = (3000.0, "operation", "region", {"verb": "throttle", "service": "", "factor": 1.0})
-    ill = [(720.0, "impaired", "read", {}), (900.0, "restored", "read", {})]
+    ill = [(720.0, "impaired", "read", NO), (900.0, "restored", "read", NO)]
     m = compute_metrics(trace(sorted([TRIGGER, throttle, lift, *ill])), control())
     assert m.ttr_s == 2400.0
     m = compute_metrics(trace(sorted([TRIGGER, throttle, *ill])), control())
@@ -119,9 +121,9 @@ def test_a_throttle_delays_recovery_until_it_is_lifted():
 def test_throttles_are_counted_by_service():
     rows = [
         TRIGGER,
-        (720.0, "impaired", "read", {}),
+        (720.0, "impaired", "read", NO),
         (730.0, "operation", "region", {"verb": "throttle", "service": "", "factor": 0.4}),
-        (900.0, "restored", "read", {}),
+        (900.0, "restored", "read", NO),
         (1000.0, "operation", "read", {"verb": "throttle", "service": "read", "factor": 1.0}),
         (1500.0, "operation", "write", {"verb": "throttle", "service": "write", "factor": 1.0}),
     ]
@@ -131,9 +133,9 @@ def test_throttles_are_counted_by_service():
 def test_a_paused_loop_is_no_mitigation_that_delays_recovery():
     rows = [
         TRIGGER,
-        (720.0, "impaired", "read", {}),
+        (720.0, "impaired", "read", NO),
         (800.0, "operation", "scaler", {"verb": "pause", "target": "scaler"}),
-        (900.0, "restored", "read", {}),
+        (900.0, "restored", "read", NO),
     ]
     assert compute_metrics(trace(rows), control()).ttr_s == 300.0
 
@@ -141,10 +143,10 @@ def test_a_paused_loop_is_no_mitigation_that_delays_recovery():
 def test_a_relapse_undoes_recovery_and_is_counted():
     rows = [
         TRIGGER,
-        (720.0, "impaired", "read", {}),
-        (900.0, "restored", "read", {}),
-        (3000.0, "impaired", "write", {}),
-        (3600.0, "restored", "write", {}),
+        (720.0, "impaired", "read", NO),
+        (900.0, "restored", "read", NO),
+        (3000.0, "impaired", "write", NO),
+        (3600.0, "restored", "write", NO),
     ]
     m = compute_metrics(trace(rows), control())
     assert m.ttr_s == 3000.0
@@ -154,24 +156,24 @@ def test_a_relapse_undoes_recovery_and_is_counted():
 
 
 def test_illness_before_the_trigger_or_in_the_control_run_is_not_its_doing():
-    ill = [(60.0, "impaired", "read", {}), (120.0, "restored", "read", {})]
+    ill = [(60.0, "impaired", "read", NO), (120.0, "restored", "read", NO)]
     assert not compute_metrics(trace([*ill, TRIGGER]), control()).impacted
-    noon = [(3000.0, "impaired", "read", {}), (3300.0, "restored", "read", {})]
+    noon = [(3000.0, "impaired", "read", NO), (3300.0, "restored", "read", NO)]
     base = trace(noon)
     assert not compute_metrics(trace([TRIGGER, *noon]), base).impacted
-    longer = [(3000.0, "impaired", "read", {}), (3900.0, "restored", "read", {})]
+    longer = [(3000.0, "impaired", "read", NO), (3900.0, "restored", "read", NO)]
     m = compute_metrics(trace([TRIGGER, *longer]), base)
     assert m.milestones_s["impact"] == 2700.0
     assert m.services[0].impaired_s == 600.0
-    sliver = [(3000.0, "impaired", "read", {}), (3310.0, "restored", "read", {})]
+    sliver = [(3000.0, "impaired", "read", NO), (3310.0, "restored", "read", NO)]
     assert not compute_metrics(trace([TRIGGER, *sliver]), base).impacted
 
 
 def test_an_alarm_of_the_control_run_is_no_detection():
-    alarm = (650.0, "alarm", "store", {})
+    alarm = (650.0, "alarm", "store", NO)
     m = compute_metrics(outage(), control())
     assert m.milestones_s["detected"] == 300.0
-    rows = [TRIGGER, alarm, (720.0, "impaired", "read", {}), (900.0, "restored", "read", {})]
+    rows = [TRIGGER, alarm, (720.0, "impaired", "read", NO), (900.0, "restored", "read", NO)]
     assert compute_metrics(trace(rows), trace([alarm])).milestones_s["detected"] is None
     assert compute_metrics(trace(rows), control()).milestones_s["detected"] == 50.0
 
@@ -179,11 +181,11 @@ def test_an_alarm_of_the_control_run_is_no_detection():
 def test_milestones_marked_late_or_out_of_order_do_not_break_the_sum():
     rows = [
         TRIGGER,
-        (720.0, "impaired", "read", {}),
-        (780.0, "milestone", "diagnosed", {}),
-        (800.0, "milestone", "acknowledged", {}),
-        (900.0, "restored", "read", {}),
-        (5000.0, "milestone", "restored", {}),
+        (720.0, "impaired", "read", NO),
+        (780.0, "milestone", "diagnosed", NO),
+        (800.0, "milestone", "acknowledged", NO),
+        (900.0, "restored", "read", NO),
+        (5000.0, "milestone", "restored", NO),
     ]
     m = compute_metrics(trace(rows), control())
     assert m.ttr_s == 300.0
@@ -195,10 +197,10 @@ def test_milestones_marked_late_or_out_of_order_do_not_break_the_sum():
 def test_capacity_counts_as_restored_when_it_was_for_the_last_time():
     rows = [
         TRIGGER,
-        (720.0, "impaired", "read", {}),
-        (1000.0, "milestone", "restored", {}),
-        (2000.0, "milestone", "restored", {}),
-        (2100.0, "restored", "read", {}),
+        (720.0, "impaired", "read", NO),
+        (1000.0, "milestone", "restored", NO),
+        (2000.0, "milestone", "restored", NO),
+        (2100.0, "restored", "read", NO),
     ]
     assert compute_metrics(trace(rows), control()).milestones_s["restored"] == 1400.0
 
@@ -211,7 +213,7 @@ def test_without_a_control_run_the_state_before_the_trigger_is_the_measure():
 
 
 def test_without_a_trigger_the_clock_starts_with_the_impact():
-    rows = [(720.0, "impaired", "read", {}), (900.0, "restored", "read", {})]
+    rows = [(720.0, "impaired", "read", NO), (900.0, "restored", "read", NO)]
     m = compute_metrics(trace(rows, spec=scenario(trigger=())), None)
     assert m.trigger_s is None
     assert (m.ttr_s, m.ttr_from_impact_s) == (180.0, 180.0)
@@ -231,8 +233,8 @@ def test_a_pool_and_a_service_of_one_name_are_two():
 
 
 def test_an_interval_open_in_the_control_run_hides_the_rest():
-    base = trace([(650.0, "impaired", "read", {})])
-    m = compute_metrics(trace([TRIGGER, (620.0, "impaired", "read", {})]), base)
+    base = trace([(650.0, "impaired", "read", NO)])
+    m = compute_metrics(trace([TRIGGER, (620.0, "impaired", "read", NO)]), base)
     # The 30 seconds by which it came earlier are a shift, not an effect.
     assert not m.impacted
     assert not math.isinf(m.end_s)
