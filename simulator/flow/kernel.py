@@ -32,7 +32,7 @@ HYSTERESIS = 0.1
 """A watched share has risen again when it is this part of the way from threshold to 1 above it."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _back_later(pools, edges, atts, line, e, k, amount, steps):
     """Put ``amount`` of attempt ``k + 1`` into the delay line, ``steps`` from now (E7)."""
     a = edges[e]
@@ -54,7 +54,7 @@ def _back_later(pools, edges, atts, line, e, k, amount, steps):
         line[a.line + slot * r + k] += amount
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _fail(pools, edges, atts, line, e, k, amount, age, steps):
     """An amount of attempt ``k`` failed at ``age``: retry or give up (E6, E7, E8)."""
     a = edges[e]
@@ -75,10 +75,9 @@ def _fail(pools, edges, atts, line, e, k, amount, age, steps):
         edges[e].x_latency += lost * (atts[att].elapsed + age)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _expire(arrays, p):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _expire(pools, edges, atts, in_edge, waiting, late, dead, line, p):
     """Time out what has waited its timeout (E5); return the amount."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     n, m = P.n_slot, P.n_col
     total = 0.0
@@ -107,7 +106,7 @@ def _expire(arrays, p):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _outlook_of_callees(pools, edges, out_edge, p):
     """Success and waiting time that the callees add to a request of pool ``p`` (E9, E10)."""
     p_down = 1.0
@@ -129,10 +128,9 @@ def _outlook_of_callees(pools, edges, out_edge, p):
     return p_down, hold, blocked, done
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _budget(arrays, p, rng):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _budget(pools, edges, out_edge, p, rng):
     """Work that pool ``p`` can start in this step (E1, E11)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     p_down, hold, blocked, done = _outlook_of_callees(pools, edges, out_edge, p)
     pools[p].p_down = p_down
@@ -149,10 +147,9 @@ def _budget(arrays, p, rng):
     return budget
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _arrive(arrays, p, budget, rng):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _arrive(ctl, pools, edges, atts, in_edge, waiting, line, p, budget, rng):
     """First tries and retries join the newest cohort or are rejected (E2, E3, E4)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     tick, tick_s = ctl[0].tick, ctl[0].tick_s
     base = P.ring + P.head * P.n_col
@@ -184,7 +181,6 @@ def _arrive(arrays, p, budget, rng):
                 atts[att].flow += x
                 x = min(max(atts[att].flow, 0.0), atts[att].pending)
                 if atts[att].pending < TINY and x < TINY:
-                    atts[att].flow = 0.0
                     x = atts[att].pending
             if x > 0.0:
                 atts[att].pending -= x
@@ -215,10 +211,9 @@ def _arrive(arrays, p, budget, rng):
     return total, rejected
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _serve_slot(arrays, p, slot, age_s, frac):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _serve_slot(pools, edges, atts, in_edge, waiting, late, p, slot, age_s, frac):
     """Serve the share ``frac`` of a cohort (E12, E13); return (in time, alive served)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     base = P.ring + slot * P.n_col
     answered = 0.0
@@ -256,10 +251,9 @@ def _serve_slot(arrays, p, slot, age_s, frac):
     return answered * P.p_down, alive
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _discard(arrays, p, slot, age_s):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _discard(pools, edges, in_edge, waiting, late, p, slot, age_s):
     """Drop what can no longer be answered in time (E14); it fails at its timeout."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     base = P.ring + slot * P.n_col
     for i in range(P.in0, P.in1):
@@ -274,7 +268,7 @@ def _discard(arrays, p, slot, age_s):
                 waiting[c] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _slot_total(waiting, dead, P, slot):
     total = dead[P.dead + slot]
     base = P.ring + slot * P.n_col
@@ -283,10 +277,9 @@ def _slot_total(waiting, dead, P, slot):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _serve(arrays, p, budget):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _serve(pools, edges, atts, in_edge, waiting, late, dead, p, budget):
     """Spend the step's work on waiting attempts (E12); return (answered, served)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     n = P.n_slot
     ok = served = wasted = 0.0
@@ -304,11 +297,13 @@ def _serve(arrays, p, budget):
             break
         slot = (P.head - age + n) % n
         if P.late == DEADLINE_AWARE:
-            _discard(arrays, p, slot, age * P.h)
+            _discard(pools, edges, in_edge, waiting, late, p, slot, age * P.h)
         total = _slot_total(waiting, dead, P, slot)
         if total > 0.0:
             frac = min(1.0, left / total)
-            good, alive = _serve_slot(arrays, p, slot, age * P.h, frac)
+            good, alive = _serve_slot(
+                pools, edges, atts, in_edge, waiting, late, p, slot, age * P.h, frac
+            )
             gone = dead[P.dead + slot] * frac
             dead[P.dead + slot] -= gone
             ok += good
@@ -336,10 +331,9 @@ def _serve(arrays, p, budget):
     return ok, served + wasted
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _settle_edges(arrays, p):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _settle_edges(pools, edges, atts, in_edge, line, p):
     """Book outcomes of the step, schedule retries after callees' errors (E8, E15)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     delay = int(round((P.s + P.hold) / P.h))
     errors = 0.0
@@ -382,9 +376,8 @@ def _far(x, ref, scale):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_calm(arrays, p):
+def _is_calm(pools, edges, atts, in_edge, p):
     """Nothing waits, nothing will be retried: the pool remembers nothing."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     if P.q > TINY or P.in_ring > TINY:
         return False
@@ -397,11 +390,10 @@ def _is_calm(arrays, p):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _start_block(arrays, p, longer):
+def _start_block(pools, edges, atts, in_edge, p, longer):
     """Note the counters from which the means of the next block are taken (step control)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
-    if _is_calm(arrays, p):
+    if _is_calm(pools, edges, atts, in_edge, p):
         length = 2
     elif longer and P.block >= P.window:
         length = min(2 * P.block, LONGEST_BLOCK * P.window)
@@ -426,9 +418,8 @@ def _start_block(arrays, p, longer):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _end_block(arrays, p):
+def _end_block(pools, p):
     """Compare the block's mean flows with the block before; True when nothing has changed."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     span = P.block * P.h
     offered = (P.offered - P.b_offered) / span
@@ -457,9 +448,8 @@ def _end_block(arrays, p):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _step(arrays, p, rng):
+def _step(ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, p, rng):
     """One step of pool ``p``, ending at the present tick."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     n = P.n_slot
     head = (P.head + 1) % n
@@ -471,13 +461,13 @@ def _step(arrays, p, rng):
         pools[p].d_old += old
     timed_out = 0.0
     if P.in_ring > 0.0:
-        timed_out = _expire(arrays, p)
-    budget = _budget(arrays, p, rng)
-    offered, rejected = _arrive(arrays, p, budget, rng)
+        timed_out = _expire(pools, edges, atts, in_edge, waiting, late, dead, line, p)
+    budget = _budget(pools, edges, out_edge, p, rng)
+    offered, rejected = _arrive(ctl, pools, edges, atts, in_edge, waiting, line, p, budget, rng)
     ok = served = 0.0
     if pools[p].q > 0.0:
-        ok, served = _serve(arrays, p, budget)
-    errors = _settle_edges(arrays, p)
+        ok, served = _serve(pools, edges, atts, in_edge, waiting, late, dead, p, budget)
+    errors = _settle_edges(pools, edges, atts, in_edge, line, p)
     bad = timed_out + rejected + errors
     pools[p].offered += offered
     pools[p].served += served
@@ -500,9 +490,8 @@ def _step(arrays, p, rng):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sync(arrays, p, tick):
+def _sync(ctl, pools, edges, in_edge, p, tick):
     """Bring the counters of a sleeping pool up to the last of its steps not after ``tick``."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     to = tick - tick % P.h_ticks
     if to <= P.done_tick:
@@ -530,15 +519,14 @@ def _sync(arrays, p, tick):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _wake(arrays, p):
+def _wake(ctl, pools, edges, atts, in_edge, p):
     """Make pool ``p`` step again from the present tick on."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     pools[p].known = 0
     if pools[p].awake == 1:
         return
-    _sync(arrays, p, ctl[0].tick)
+    _sync(ctl, pools, edges, in_edge, p, ctl[0].tick)
     pools[p].awake = 1
-    _start_block(arrays, p, False)
+    _start_block(pools, edges, atts, in_edge, p, False)
     ctl[0].stop |= 2
 
 
@@ -562,8 +550,7 @@ def _look(share, watch, is_below):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _check_watches(arrays, p):
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
+def _check_watches(ctl, pools, edges, in_edge, cross, p):
     n_edges = edges.shape[0]
     for i in range(pools[p].in0, pools[p].in1):
         e = in_edge[i]
@@ -580,16 +567,15 @@ def _check_watches(arrays, p):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _publish_calls(arrays, e, rate, felt):
+def _publish_calls(ctl, pools, edges, atts, in_edge, e, rate, felt):
     """Tell the callee of edge ``e`` the new rate of calls; ``felt`` decides whether to wake it."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     a = edges[e]
     if rate == a.rate:
         return
     if pools[a.callee].awake == 0:
         if not _far(felt, a.rate, max(pools[a.callee].offered_r, TINY)):
             return
-        _wake(arrays, a.callee)
+        _wake(ctl, pools, edges, atts, in_edge, a.callee)
     tick = ctl[0].tick
     edges[e].issued += a.rate * (tick - a.issued_tick) * ctl[0].tick_s
     edges[e].issued_tick = tick
@@ -597,9 +583,8 @@ def _publish_calls(arrays, e, rate, felt):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
+def _publish_outcome(ctl, pools, edges, atts, in_edge, e, p_ok, latency, felt_p, felt_latency):
     """Tell the caller of edge ``e`` how its calls end now."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     a = edges[e]
     if a.caller >= 0 and pools[a.caller].awake == 0 and a.kind != ASYNCHRONOUS:
         near = abs(felt_p - a.p_ok) <= TOLERANCE and (
@@ -607,34 +592,34 @@ def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
         )
         if near:
             return
-        _wake(arrays, a.caller)
+        _wake(ctl, pools, edges, atts, in_edge, a.caller)
     edges[e].p_ok = p_ok
     edges[e].latency = latency
     edges[e].done_r = a.done_new
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _publish(arrays, p):
+def _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
     """Let callers and callees of pool ``p`` see the step (after all pools of the tick stepped)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     for i in range(P.out0, P.out1):
         e = out_edge[i]
-        _publish_calls(arrays, e, edges[e].rate_new, edges[e].rate_avg)
+        _publish_calls(ctl, pools, edges, atts, in_edge, e, edges[e].rate_new, edges[e].rate_avg)
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
-        _publish_outcome(arrays, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg)
-    _check_watches(arrays, p)
+        _publish_outcome(
+            ctl, pools, edges, atts, in_edge, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg
+        )
+    _check_watches(ctl, pools, edges, in_edge, cross, p)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fall_asleep(arrays, p):
+def _fall_asleep(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
     """Put a steady pool to sleep with the mean flows of its last block.
 
     Returns False when a drift reaches a bound so soon that sleep does not pay.
     """
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     P = pools[p]
     span = P.block * P.h
     horizon = 1e18
@@ -666,18 +651,17 @@ def _fall_asleep(arrays, p):
         e = out_edge[i]
         rate = edges[e].calls * P.ref_served
         edges[e].rate_avg = rate
-        _publish_calls(arrays, e, rate, rate)
+        _publish_calls(ctl, pools, edges, atts, in_edge, e, rate, rate)
     for i in range(P.in0, P.in1):
-        _rest_edge(arrays, in_edge[i], span)
-    _check_watches(arrays, p)
+        _rest_edge(ctl, pools, edges, atts, in_edge, in_edge[i], span)
+    _check_watches(ctl, pools, edges, in_edge, cross, p)
     ctl[0].stop |= 2
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _rest_edge(arrays, e, span):
+def _rest_edge(ctl, pools, edges, atts, in_edge, e, span):
     """Take over the block's means as the rates of a sleeping edge."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     a = edges[e]
     first = (a.first - a.b_first) / span
     ok = (a.ok - a.b_ok) / span
@@ -699,14 +683,22 @@ def _rest_edge(arrays, e, span):
         edges[e].ok_r = ok
         edges[e].failed_r = first - ok
     _publish_outcome(
-        arrays, e, edges[e].p_new, edges[e].latency_new, edges[e].p_avg, edges[e].latency_avg
+        ctl,
+        pools,
+        edges,
+        atts,
+        in_edge,
+        e,
+        edges[e].p_new,
+        edges[e].latency_new,
+        edges[e].p_avg,
+        edges[e].latency_avg,
     )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _list_awake(arrays):
+def _list_awake(ctl, pools, awake):
     """Rebuild the sorted list of awake pools, the stride and the next wake-up."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     n = 0
     stride = FOREVER
     soonest = FOREVER
@@ -723,14 +715,13 @@ def _list_awake(arrays):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample(arrays, pool_rows, edge_rows):
+def _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows):
     """Write one row of means since the last sample."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     row = ctl[0].n_samples
     span = ctl[0].sample_ticks * ctl[0].tick_s
     for p in range(pools.shape[0]):
         if pools[p].awake == 0:
-            _sync(arrays, p, ctl[0].tick)
+            _sync(ctl, pools, edges, in_edge, p, ctl[0].tick)
         P = pools[p]
         good, bad = P.ok - P.m_ok, P.bad - P.m_bad
         _, _, blocked, _ = _outlook_of_callees(pools, edges, out_edge, p)
@@ -765,17 +756,16 @@ def _sample(arrays, pool_rows, edge_rows):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sleep_steady(arrays):
+def _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake, cross):
     """Put to sleep the pools whose mean flows have not changed from block to block."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     for i in range(ctl[0].n_awake):
         p = awake[i]
         if pools[p].block_left > 0 or ctl[0].tick != pools[p].done_tick:
             continue
-        same = _end_block(arrays, p)
-        if same and _fall_asleep(arrays, p):
+        same = _end_block(pools, p)
+        if same and _fall_asleep(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
             continue
-        _start_block(arrays, p, not same)
+        _start_block(pools, edges, atts, in_edge, p, not same)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -787,7 +777,11 @@ def advance(arrays, target, pool_rows, edge_rows, rng):
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
     while True:
         if ctl[0].stop & 2:
-            _list_awake(arrays)
+            _list_awake(
+                ctl,
+                pools,
+                awake,
+            )
             ctl[0].stop &= ~2
         if ctl[0].read_cross < ctl[0].n_cross:
             return False
@@ -803,18 +797,40 @@ def advance(arrays, target, pool_rows, edge_rows, rng):
         n = ctl[0].n_awake
         for i in range(n):
             if nxt % pools[awake[i]].h_ticks == 0:
-                _step(arrays, awake[i], rng)
+                _step(
+                    ctl,
+                    pools,
+                    edges,
+                    atts,
+                    in_edge,
+                    out_edge,
+                    waiting,
+                    late,
+                    dead,
+                    line,
+                    awake[i],
+                    rng,
+                )
         for i in range(n):
             if nxt % pools[awake[i]].h_ticks == 0:
-                _publish(arrays, awake[i])
+                _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, awake[i])
         if ctl[0].min_wake <= nxt:
             for p in range(pools.shape[0]):
                 if pools[p].awake == 0 and pools[p].wake_tick <= nxt:
-                    _wake(arrays, p)
+                    _wake(ctl, pools, edges, atts, in_edge, p)
         if ctl[0].adaptive == 1:
-            _sleep_steady(arrays)
+            _sleep_steady(
+                ctl,
+                pools,
+                edges,
+                atts,
+                in_edge,
+                out_edge,
+                awake,
+                cross,
+            )
         if nxt == ctl[0].next_sample:
-            _sample(arrays, pool_rows, edge_rows)
+            _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -828,14 +844,14 @@ def touch_pool(arrays, p):
         if P.offered_r < 0.98 * eff:
             pools[p].eff = eff
             return
-    _wake(arrays, p)
+    _wake(ctl, pools, edges, atts, in_edge, p)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def touch_edge(arrays, e, rate, admit, inject):
     """Set an edge's first-try rate and admission, add injected requests; wake its pool."""
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross = arrays
-    _wake(arrays, edges[e].callee)
+    _wake(ctl, pools, edges, atts, in_edge, edges[e].callee)
     tick = ctl[0].tick
     edges[e].issued += edges[e].rate * (tick - edges[e].issued_tick) * ctl[0].tick_s + inject
     edges[e].issued_tick = tick
@@ -850,7 +866,7 @@ def settle_counters(arrays):
     pools = arrays[1]
     for p in range(pools.shape[0]):
         if pools[p].awake == 0:
-            _sync(arrays, p, ctl[0].tick)
+            _sync(ctl, pools, edges, in_edge, p, ctl[0].tick)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
