@@ -1,0 +1,162 @@
+"""Small regions written as arrays, and scripts of what happens to them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simulator.flow.contract import Crossing, DataPlane
+from simulator.flow.reference_pool import TINY
+from simulator.model import CLIENT, CONTROL, FIFO, NO_BUDGET, REQUIRED, ZOMBIE, Topology
+
+
+@dataclass(frozen=True)
+class P:
+    """A pool: by default 100 units, 1,000/s in all, 0.1 s of service, unbounded FIFO queue."""
+
+    units: int = 100
+    rate: float = 1000.0
+    workers: float = 100.0
+    s: float = 0.1
+    deterministic: bool = False
+    room: float = np.inf
+    discipline: int = FIFO
+    late: int = ZOMBIE
+
+
+@dataclass(frozen=True)
+class E:
+    """An edge; without a caller it is a service's (or with ``kind=CONTROL`` an operation's)."""
+
+    callee: str
+    caller: str | None = None
+    kind: int = CLIENT
+    calls: float = 1.0
+    timeout: float = 1.0
+    retries: int = 0
+    backoff: float = 0.0
+    cap: float = 20.0
+    exponential: bool = False
+    jitter: bool = False
+    budget: int = NO_BUDGET
+    ratio: float = 0.1
+    bucket: float = 100.0
+
+    @property
+    def what(self) -> int:
+        """Kind, required unless it was said for an edge between pools."""
+        return REQUIRED if self.caller is not None and self.kind == CLIENT else self.kind
+
+
+def build(pools: dict[str, P], edges: Sequence[E]) -> Topology:
+    """Compile, in the order that simulator.model promises."""
+    ids = tuple(sorted(pools))
+    rows = [pools[name] for name in ids]
+    inner = sorted((e for e in edges if e.caller is not None), key=lambda e: (e.caller, e.callee))
+    outer = [e for e in edges if e.caller is None and e.kind == CLIENT]
+    control = [e for e in edges if e.kind == CONTROL]
+    lines = [*inner, *outer, *control]
+
+    def column(of: Sequence[Any], get: Callable[[Any], Any], kind: type) -> np.ndarray:
+        return np.array([get(x) for x in of], dtype=kind)
+
+    return Topology(
+        pool_ids=ids,
+        zone_ids=("z",),
+        service_ids=tuple(f"s{i}" for i in range(len(outer))),
+        control_plane_ids=tuple(f"c{i}" for i in range(len(control))),
+        units=column(rows, lambda p: p.units, np.int64).reshape(-1, 1),
+        unit_rate_rps=column(rows, lambda p: p.rate / p.units, float),
+        concurrency=column(rows, lambda p: p.workers / p.units, float),
+        service_s=column(rows, lambda p: p.s, float),
+        deterministic=column(rows, lambda p: p.deterministic, bool),
+        queue_per_unit=column(rows, lambda p: p.room / p.units, float),
+        discipline=column(rows, lambda p: p.discipline, np.int64),
+        late_work=column(rows, lambda p: p.late, np.int64),
+        edge_caller=column(
+            lines, lambda e: -1 if e.caller is None else ids.index(e.caller), np.int64
+        ),
+        edge_callee=column(lines, lambda e: ids.index(e.callee), np.int64),
+        edge_kind=column(lines, lambda e: e.what, np.int64),
+        edge_calls=column(lines, lambda e: e.calls, float),
+        edge_timeout_s=column(lines, lambda e: e.timeout, float),
+        edge_retries=column(lines, lambda e: e.retries, np.int64),
+        edge_backoff_base_s=column(lines, lambda e: e.backoff, float),
+        edge_backoff_cap_s=column(lines, lambda e: e.cap, float),
+        edge_exponential=column(lines, lambda e: e.exponential, bool),
+        edge_jitter=column(lines, lambda e: e.jitter, bool),
+        edge_budget=column(lines, lambda e: e.budget, np.int64),
+        edge_budget_ratio=column(lines, lambda e: e.ratio, float),
+        edge_budget_bucket=column(lines, lambda e: e.bucket, float),
+    )
+
+
+Change = tuple[float, str, dict[str, Any]]
+"""(time, name of the plane's method, its arguments)."""
+
+
+def capacity(t_s: float, pool: int, rate: float, *, workers: float = 1e6) -> Change:
+    """Set the rate of a pool; the units (and so the waiting room) stay at 100."""
+    fields = {"pool": pool, "rate_rps": rate, "workers": workers, "units": 100.0}
+    return t_s, "set_capacity", fields
+
+
+def demand(t_s: float, edge: int, rate: float) -> Change:
+    """Set the first tries of a service."""
+    return t_s, "set_demand", {"edge": edge, "rate_rps": rate}
+
+
+@dataclass
+class Told:
+    """A plane after a script, and the crossings on the way."""
+
+    plane: Any
+    crossings: list[Crossing] = field(default_factory=list)
+
+    def to(self, until_s: float) -> None:
+        """Advance, collecting crossings."""
+        while (crossing := self.plane.advance(until_s)) is not None:
+            self.crossings.append(crossing)
+
+
+def tell(plane: DataPlane, script: Sequence[Change], end_s: float) -> Told:
+    """Let a script happen to a plane."""
+    told = Told(plane)
+    for t_s, method, fields in sorted(script, key=lambda change: change[0]):
+        told.to(t_s)
+        getattr(plane, method)(**fields)
+    told.to(end_s)
+    return told
+
+
+def outage(
+    rate: float, *, start_s: float = 20.0, length_s: float = 5.0, full: float = 1000.0
+) -> list[Change]:
+    """Demand on edge 0 of pool 0, which serves nothing for a while."""
+    return [
+        demand(0.0, 0, rate),
+        capacity(start_s, 0, 0.0),
+        capacity(start_s + length_s, 0, full),
+    ]
+
+
+def success(plane: DataPlane, edge: int = 0, *, last: int = 20) -> float:
+    """Share of first tries that succeeded in the last samples."""
+    rows = plane.samples()[2][-last:, edge]
+    return float(rows[:, 1].sum() / rows[:, 0].sum())
+
+
+def same(a: DataPlane, b: DataPlane, *, rtol: float) -> None:
+    """Assert equal samples and totals, relative to the largest value of each series.
+
+    Not below an absolute error of ten times TINY: the kernel may move dust by a step.
+    """
+    pairs = list(zip(a.samples(), b.samples(), strict=True))
+    one, two = a.totals(), b.totals()
+    pairs += [(one[name], two[name]) for name in one]
+    for x, y in pairs:
+        assert x.shape == y.shape
+        if x.size:
+            scale = np.maximum(10.0 * TINY / rtol, np.abs(y).max(axis=0) if y.ndim == 3 else np.abs(y))
+            assert float((np.abs(x - y) / scale).max()) <= rtol
