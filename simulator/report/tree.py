@@ -118,8 +118,7 @@ def _grouped(
         groups[_key(r)].append(r)
     nodes = []
     for key, group in groups.items():
-        if key in above or depth > _SHOWN: Final = frozenset({"impaired", "refusal"})
-DEPTH_MAX:
+        if key in above or depth > DEPTH_MAX:
             continue
         node = CauseNode(tuple(group))
         below = [child for r in group for child in children[r.id]]
