@@ -51,10 +51,20 @@ def _check(file: str, overrides: Sequence[str]) -> dict[str, Any]:
     from simulator.scenario import load_any
 
     try:
-        loaded = load_any(file, overrides=overrides)
+        loaded = load_any(_path(file), overrides=overrides)
     except ScenarioError as error:
         return {"file": file, "problems": [_plain(problem) for problem in error.problems]}
     return {"file": file, "problems": [], **_counts(loaded)}
+
+
+def _path(name: str) -> str:
+    """Return the file of a shipped scenario that is named by its id, else the name itself."""
+    from pathlib import Path
+
+    from simulator.cli.catalogue import shipped
+
+    known = {} if Path(name).exists() else {file.stem: str(file) for file in shipped()}
+    return known.get(name, name)
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

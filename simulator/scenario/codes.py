@@ -33,6 +33,7 @@ code      name                       what is wrong
 ``S108``  ``OVERRIDE_SYNTAX``        an override that is not ``path=value``
 ``S109``  ``OVERRIDE_PATH``          an override whose path leads nowhere
 ``S110``  ``CSV``                    a demand file with wrong columns, numbers or order
+``S111``  ``WRONG_FORM``             a scenario where a region is needed, or the reverse
 ``S201``  ``MISSING_KEY``            a required key is missing
 ``S202``  ``UNKNOWN_KEY``            a key that means nothing here
 ``S203``  ``WRONG_TYPE``             a list instead of a mapping, text instead of a number, ...
@@ -94,6 +95,7 @@ class Code(StrEnum):
     OVERRIDE_SYNTAX = "S108"
     OVERRIDE_PATH = "S109"
     CSV = "S110"
+    WRONG_FORM = "S111"
     MISSING_KEY = "S201"
     UNKNOWN_KEY = "S202"
     WRONG_TYPE = "S203"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from simulator.errors import ScenarioError
 from simulator.scenario.checks import check
+from simulator.scenario.codes import Code
 from simulator.scenario.declared import Declared
 from simulator.scenario.demand import complete_demand
 from simulator.scenario.fleets import RegionExpander
@@ -14,18 +16,19 @@ from simulator.scenario.merge import refuse_leftover_drops
 from simulator.scenario.nodes import Node, Problems
 from simulator.scenario.overrides import apply_override, parse_overrides
 from simulator.scenario.region import Region
-from simulator.scenario.resolve import BROKEN, Resolver, is_region
+from simulator.scenario.resolve import BROKEN, SCENARIO_KEYS, Resolver, is_region
 from simulator.scenario.schema import Scenario
 from simulator.scenario.typed import SECTIONS, mechanisms, refuse_non_finite, validate_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from simulator.scenario.nodes import Loc
 
+PARTS_OF_ITEM = 2
+"""Steps that lead from a region to an item of one of its lists: key and number."""
+
 _REGION_LISTS: tuple[Loc, ...] = (("pools",), ("dependencies",), ("services",), ("control_planes",))
-REGION_EXTRAS = ("extends", "fleets", "templates")
-SCENARIO_EXTRAS = ("extends",)
 _SCENARIO_LISTS: tuple[Loc, ...] = (
     *((section,) for section in SECTIONS),
     ("telemetry", "alarms"),
@@ -99,13 +102,24 @@ def _scenario(
     root = resolver.document(name)
     if root is None:
         raise ScenarioError(problems)
+    if is_region(root):
+        _refuse_form(root, problems, "a region", "a scenario")
     return _finish_scenario(resolver, root, overrides, problems)
+
+
+def _refuse_form(root: Node, problems: Problems, this: str, wanted: str) -> NoReturn:
+    message = f"this file describes {this}, and {wanted} is needed"
+    hint = f"scenarios name their region by 'region: {Path(root.mark.file).name}'"
+    problems.add(Code.WRONG_FORM, root.mark, message, hint=hint if wanted == "a scenario" else "")
+    raise ScenarioError(problems)
 
 
 def _region(resolver: Resolver, name: str, overrides: Iterable[str], problems: Problems) -> Region:
     root = resolver.document(name)
     if root is None:
         raise ScenarioError(problems)
+    if root.mapping().keys() & SCENARIO_KEYS:
+        _refuse_form(root, problems, "a scenario", "a region")
     return _finish_region(root, overrides, problems)
 
 
@@ -141,10 +155,26 @@ def _finish_region(root: Node, overrides: Iterable[str], problems: Problems) -> 
     return validate_region(root, problems)
 
 
+def _scenario_keys(loc: Loc) -> Sequence[str]:
+    """Return the keys of a scenario file that its declared types do not have."""
+    if not loc:
+        return ("extends", *SECTIONS)
+    if loc == ("region",):
+        return ("file", "fleets", "templates")
+    return _region_keys(loc[1:]) if loc[0] == "region" else ()
+
+
+def _region_keys(loc: Loc) -> Sequence[str]:
+    """Return the keys of a region file that its declared types do not have."""
+    if not loc:
+        return ("extends", "fleets", "templates")
+    return ("template",) if len(loc) == PARTS_OF_ITEM and loc[0] == "pools" else ()
+
+
 def validate_region(root: Node, problems: Problems) -> Region:
     """Validate the tree of a whole region and check what its types cannot say."""
     whole = not problems
-    region = validate_part(Region, root, problems, extra=REGION_EXTRAS)
+    region = validate_part(Region, root, problems, extra=_region_keys)
     refuse_non_finite(root, problems)
     if whole:
         check(Declared.of_region(root), problems)
@@ -167,7 +197,7 @@ def validate_scenario(root: Node, problems: Problems) -> Scenario:
     rest = {key: child for key, child in keys.items() if key not in SECTIONS}
     skip = ("region",) if broken is not None else ()
     scenario = validate_part(
-        Scenario, Node(rest, root.mark), problems, extra=SCENARIO_EXTRAS, skip=skip
+        Scenario, Node(rest, root.mark), problems, extra=_scenario_keys, skip=skip
     )
     refuse_non_finite(root, problems)
     if whole:

@@ -125,7 +125,7 @@ class Resolver:
         below = self._referenced(reference, "region", ()) if reference is not None else None
         if below is not None and reference is not None and below.mapping().keys() & SCENARIO_KEYS:
             message = f"{quote(reference.value)} is a scenario and not a region"
-            self._problems.add(Code.FILE_REFERENCE, reference.mark, message, path="region")
+            self._problems.add(Code.WRONG_FORM, reference.mark, message, path="region")
             below = None
         keys = dict(root.mapping())
         if below is None:

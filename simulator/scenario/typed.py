@@ -18,7 +18,7 @@ from simulator.scenario.region import Id
 from simulator.scenario.schema import Mechanism
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from pydantic_core import ErrorDetails
@@ -49,7 +49,7 @@ def validate_part(
     problems: Problems,
     *,
     path: str = "",
-    extra: Sequence[str] = (),
+    extra: Callable[[Loc], Sequence[str]] = lambda _loc: (),
     skip: Sequence[str] = (),
 ) -> M | None:
     """Validate a tree as a model; None, and every problem noted, if it is not one.
@@ -64,8 +64,8 @@ def validate_part(
         Takes what is wrong.
     path : str
         Path of the tree in the document.
-    extra : Sequence[str]
-        Further keys that the user may have meant, for hints.
+    extra : Callable[[Loc], Sequence[str]]
+        Further keys that the user may have meant in the mapping at a place, for hints.
     skip : Sequence[str]
         Keys that are known to be wrong already.
     """
@@ -107,7 +107,7 @@ def _note(
     node: Node,
     problems: Problems,
     path: str,
-    extra: Sequence[str],
+    extra: Callable[[Loc], Sequence[str]],
 ) -> None:
     loc = _in_document(node, error)
     if error["type"].startswith("union_tag"):
@@ -120,7 +120,7 @@ def _note(
         return
     if target is not None and "[key]" not in error["loc"] and len(loc) <= len(error["loc"]):
         error = {**error, "input": target.plain()}  # as written, not as read by a validator
-    wording = word(error, [*keys_at(model, error["loc"][:-1]), *extra])
+    wording = word(error, [*keys_at(model, error["loc"][:-1]), *extra(loc[:-1])])
     inner = path_text(node, loc)
     full = ".".join(part for part in (path, inner) if part)
     at = _mark(error, holder, target)
@@ -240,10 +240,14 @@ def mechanism(family: Family, item: Node, problems: Problems, path: str) -> Mech
         _note_unknown_kind(error, item, problems, path)
         return None
     keys = {key: child for key, child in item.value.items() if key not in {"id", "kind"}}
-    config = validate_part(model, Node(keys, item.mark), problems, path=path, extra=("id", "kind"))
+    config = validate_part(model, Node(keys, item.mark), problems, path=path, extra=_mechanism_keys)
     if config is None or name is None:
         return None
     return Mechanism(family=family, kind=kind, id=name, config=config)  # type: ignore[arg-type]
+
+
+def _mechanism_keys(loc: Loc) -> Sequence[str]:
+    return () if loc else ("id", "kind")
 
 
 def _word_at(item: Node, key: str, problems: Problems, path: str) -> str | None:

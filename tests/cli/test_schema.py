@@ -31,6 +31,7 @@ def validator(schema):
 def plain(text):
     problems = Problems()
     node = parse_text(text, "text", problems)
+    assert node is not None
     assert not problems
     return node.plain()
 
@@ -66,6 +67,7 @@ def test_there_are_shipped_files():
 def test_shipped_file_fits(path, validator):
     problems = Problems()
     node = read_file(path, problems)
+    assert node is not None
     assert not problems
     errors = validator.iter_errors(node.plain())
     assert [f"{error.json_path}: {error.message}" for error in errors] == []

@@ -73,6 +73,12 @@ def test_json_of_a_bad_file(here, capsys):
     assert problem["text"].startswith("broken-region.yaml:5:23: pools.edge.units: ")
 
 
+def test_shipped_scenario_by_its_id(capsys):
+    code, out, _ = run(capsys, "runaway-capacity-removal")
+    assert code == 0
+    assert out.startswith("runaway-capacity-removal: OK, scenario runaway-capacity-removal with")
+
+
 def test_no_file_is_a_usage_error(capsys):
     code, _, err = run(capsys)
     assert code == 2

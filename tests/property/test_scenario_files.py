@@ -1,6 +1,7 @@
 """Laws of scenario files: nothing but ScenarioError, text survives, overlays associate."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -38,6 +39,14 @@ faults: [{id: f, kind: crash, pools: [db], at: 5min, count: 2}]
 trigger: [f]
 expectations: [{metric: ttr_s, at_most: 1h}]
 """
+
+
+def tree_of(text) -> Any:
+    """Parse good text; any, because a tree has no type that a test could know."""
+    problems = Problems()
+    root = parse_text(text, "f", problems)
+    assert list(problems) == []
+    return root
 
 
 def loads_or_says_why(load, *args, **kwargs):
@@ -102,8 +111,8 @@ def test_any_tree_loads_or_says_why(tree):
 @given(st.data())
 def test_any_value_in_any_place_loads_or_says_why(data):
     """Replace one value of a good file by a random tree."""
-    root = parse_text(GOOD, "f", Problems()).plain()
-    holder = root
+    root = tree_of(GOOD).plain()
+    holder: Any = root
     while True:
         steps = sorted(holder) if isinstance(holder, dict) else range(len(holder))
         step = data.draw(st.sampled_from(steps))
@@ -147,10 +156,7 @@ values = st.recursive(
 
 @given(st.dictionaries(printable, values, min_size=1, max_size=4))
 def test_what_is_written_is_read(data):
-    problems = Problems()
-    root = parse_text(_write(data), "f", problems)
-    assert list(problems) == []
-    assert root.plain() == data
+    assert tree_of(_write(data)).plain() == data
 
 
 @given(
@@ -192,7 +198,7 @@ def test_other_readers_agree_on_what_is_written(loader, data):
 
 
 def node(data):
-    return parse_text(json.dumps(data), "f", Problems())
+    return tree_of(json.dumps(data))
 
 
 def typed_trees(depth=2):
@@ -226,7 +232,7 @@ def test_an_overlay_of_itself_changes_nothing(a):
 
 @given(typed_trees(), typed_trees())
 def test_an_overlay_wins_where_it_speaks(a, b):
-    merged = merge(node(a), node(b), Problems()).plain()
+    merged: Any = merge(node(a), node(b), Problems()).plain()
     assert set(merged) == set(a) | set(b)
     for key, value in b.items():
         if key in {"n", "m", "words"}:
@@ -255,7 +261,7 @@ def test_places_point_at_the_values(tree, flow):
         else:
             assert here.lstrip("'\"").startswith(str(place.value))
 
-    check(parse_text(text, "f", Problems()))
+    check(tree_of(text))
 
 
 @given(typed_trees(), st.integers(0, 99))
@@ -263,7 +269,7 @@ def test_an_override_changes_its_place_and_nothing_else(tree, number):
     problems = Problems()
     [change] = parse_overrides([f"new.inner={number}"], problems)
     before = node(tree)
-    after = apply_override(before, change, problems)
+    after: Any = apply_override(before, change, problems)
     assert not problems
     assert after.plain() == {**tree, "new": {"inner": number}}
     assert before.plain() == tree

@@ -3,8 +3,9 @@
 import pytest
 
 from simulator.errors import ScenarioError
+from simulator.metrics.result import MILESTONES, PHASES, BlastRadius, Metrics
 from simulator.scenario import checks, parse_region, parse_scenario
-from simulator.scenario.metrics_names import KNOWN_METRICS
+from simulator.scenario.metrics_names import KNOWN_METRICS, POOL_METRIC, SERVICE_METRIC
 from simulator.scenario.schema import Expectation
 
 REGION = """
@@ -53,6 +54,16 @@ def test_every_metric_may_be_expected(metric):
     limit = "equals: true" if metric in {"recovered", "impacted"} else "at_most: 1"
     loaded = parse_scenario(SCENARIO + f"expectations: [{{metric: {metric}, {limit}}}]")
     assert isinstance(loaded.expectations[0], Expectation)
+
+
+def test_metrics_are_those_that_are_measured():
+    fields = Metrics.__dataclass_fields__
+    for metric in KNOWN_METRICS:
+        head, _, name = metric.partition(".")
+        assert head in fields
+        if name:
+            assert name in {*BlastRadius.__dataclass_fields__, *PHASES, *MILESTONES}
+    assert {POOL_METRIC, SERVICE_METRIC} <= set(fields)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from simulator.scenario import (
 )
 from simulator.scenario.references import PoolRef
 from simulator.scenario.region import Spec
+from simulator.scenario.schema import Constant, Csv
 from simulator.units import Duration
 
 REGION = """
@@ -149,6 +150,23 @@ def test_load_any(folder):
     assert isinstance(load_any("s.yaml"), Scenario)
 
 
+def test_a_region_is_no_scenario(folder):
+    [problem] = problems(load_scenario, "region.yaml")
+    assert (problem.code, problem.line) == ("S111", 2)
+    assert problem.hint == "scenarios name their region by 'region: region.yaml'"
+    [problem] = problems(load_region, "s.yaml")
+    assert problem.message == "this file describes a scenario, and a region is needed"
+
+
+def test_hints_know_the_keys_that_only_files_have(folder):
+    write("region.yaml", REGION.replace("{id: db, template", "{id: db, tempalte"))
+    assert [p.hint for p in problems(load_scenario, "s.yaml") if p.code == "S202"] == [
+        "did you mean 'template'?"
+    ]
+    write("region.yaml", REGION.replace("templates:", "tempaltes:"))
+    assert "did you mean 'templates'?" in [p.hint for p in problems(load_scenario, "s.yaml")]
+
+
 def test_problems_of_all_files_are_reported_with_their_places(folder):
     write("region.yaml", REGION.replace("units: 10", "units: -1"))
     write("s.yaml", SCENARIO.replace("13h", "13"))
@@ -177,7 +195,7 @@ def test_overrides_address_items_by_id_and_number(folder):
             "claim=",
         ],
     )
-    assert loaded.demand.shape.factor == 1.2
+    assert loaded.demand.shape == Constant(factor=1.2)
     assert (pool(loaded, "edge").units, pool(loaded, "db").units) == (40, 2000)
     assert loaded.region.dependencies[0].timeout == 2.0
     assert loaded.region.services[0].customers == 0.25
@@ -261,6 +279,7 @@ def test_csv_points_are_read_relative_to_the_scenario(folder):
     write("data/load.csv", "factor,note,t_s\n1,night,0\n2.5,day,3600\n\n")
     write("data/s.yaml", SCENARIO.replace("region.yaml", "../region.yaml") + CSV)
     shape = load_scenario("data/s.yaml").demand.shape
+    assert isinstance(shape, Csv)
     assert shape.points == ((0.0, 1.0), (3600.0, 2.5))
 
 
@@ -270,8 +289,7 @@ CSV = "demand: {shape: {kind: csv, file: load.csv}, services: {api: {factor: 3}}
 def test_shape_without_kind_is_constant(folder):
     write("load.csv", "t_s,factor\n0,1\n")
     loaded = parse_scenario(SCENARIO + CSV)
-    assert loaded.demand.services["api"].kind == "constant"
-    assert loaded.demand.services["api"].factor == 3.0
+    assert loaded.demand.services["api"] == Constant(factor=3.0)
 
 
 # ------------------------------------------------------------------------------- mechanisms
@@ -313,7 +331,8 @@ def test_mechanisms_are_written_flat(fake_kind):
     )
     [fault] = parse_scenario(text).faults
     assert (fault.family, fault.kind, fault.id) == ("fault", "fake", "f")
-    assert fault.config == FakeConfig(pool="db", at="5min", names=("b", "a"), flag=True)
+    plain = {"pool": "db", "at": "5min", "names": ("b", "a"), "flag": True}
+    assert fault.config == FakeConfig.model_validate(plain)
 
 
 def test_lists_behind_validators_are_tuples_all_the_same(fake_kind):

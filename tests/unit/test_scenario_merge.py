@@ -1,16 +1,26 @@
 """Overlays: what a tree laid over another leaves."""
 
+from typing import Any
+
 from simulator.scenario.codes import Code
 from simulator.scenario.merge import merge, refuse_leftover_drops
 from simulator.scenario.nodes import Problems
 from simulator.scenario.yaml_reader import parse_text
 
 
-def laid(base, *tops):
+def tree(text, name="f") -> Any:
+    """Parse good text; any, because a tree has no type that a test could know."""
     problems = Problems()
-    node = parse_text(base, "base", problems)
+    node = parse_text(text, name, problems)
+    assert not problems, list(problems)
+    return node
+
+
+def laid(base, *tops) -> Any:
+    problems = Problems()
+    node = tree(base, "base")
     for number, top in enumerate(tops):
-        node = merge(node, parse_text(top, f"top{number}", problems), problems)
+        node = merge(node, tree(top, f"top{number}"), problems)
     assert not problems, list(problems)
     return node
 
@@ -73,23 +83,22 @@ def test_values_keep_their_file():
 
 
 def test_nothing_is_changed_in_place():
-    problems = Problems()
-    base, top = parse_text("[{id: a}]", "b", problems), parse_text("[{id: a, x: 1}]", "t", problems)
-    merge(base, top, problems)
+    base, top = tree("[{id: a}]"), tree("[{id: a, x: 1}]")
+    merge(base, top, Problems())
     assert base.plain() == [{"id": "a"}]
     assert top.plain() == [{"id": "a", "x": 1}]
 
 
 def test_items_without_names_are_refused():
     problems = Problems()
-    base, top = parse_text("[{id: a}]", "b", problems), parse_text("[{x: 1}, 3]", "t", problems)
-    assert merge(base, top, problems).plain() == [{"id": "a"}]
+    merged = merge(tree("[{id: a}]"), tree("[{x: 1}, 3]"), problems)
+    assert merged.plain() == [{"id": "a"}]
     assert [problem.code for problem in problems] == [Code.ITEM_WITHOUT_NAME] * 2
 
 
 def test_drops_that_drop_nothing_are_reported_and_removed():
     problems = Problems()
-    root = parse_text("{p: {q: [{id: a}, {id: b, drop: true}, {id: c, drop: 1}]}}", "f", problems)
+    root = tree("{p: {q: [{id: a}, {id: b, drop: true}, {id: c, drop: 1}]}}")
     left = refuse_leftover_drops(root, [("p", "q"), ("no", "where")], problems)
     assert left.plain() == {"p": {"q": [{"id": "a"}]}}
     assert [problem.path for problem in problems] == ["p.q.b", "p.q.c"]
