@@ -30,10 +30,13 @@ COMMANDS: Final = {
     "explain": "Show the causes of a saved run as a tree.",
     "check": "Judge the claims of scenarios over many seeds.",
     "list": "List the shipped scenarios and the kinds of mechanisms.",
-    "validate": "Report every problem of scenario and region files.",
-    "schema": "Write the JSON Schema of scenario files.",
+    "validate": "Check scenario and region files and report every problem at once.",
+    "schema": "Write the JSON Schema (2020-12) of scenario and region files.",
 }
-"""Verb → summary, in the order of the help page. The module of a verb has its name."""
+"""Verb → summary, in the order of the help page."""
+
+_MODULES: Final = {"list": "listing"}
+"""Verbs whose module does not have their name: ``list`` here would hide the built-in one."""
 
 OK, FAILED, BAD_INPUT, BUG, INTERRUPTED = 0, 1, 2, 3, 130
 PIPE_CLOSED: Final = 141
@@ -51,7 +54,7 @@ class LazyGroup(click.Group):
         """Import a verb."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"simulator.cli.{cmd_name}")
+        module = import_module(f"simulator.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.cmd
         return command
 
