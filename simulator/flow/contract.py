@@ -38,8 +38,8 @@ class DataPlane(Protocol):
     """Requests of a region between two decisions. All rates per second, times in seconds.
 
     Indices are those of :class:`simulator.model.Topology`. The plane works on a grid of ticks
-    (``tick_s``): changes take effect at the next tick, :meth:`advance` goes to the last tick that is
-    not after its argument, so splitting an advance in two changes nothing.
+    (``tick_s``): changes take effect at the next tick, :meth:`advance` goes to the last tick that
+    is not after its argument, so splitting an advance in two changes nothing.
     """
 
     tick_s: float

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from simulator.model import OPTIONAL, REQUIRED
+
 if TYPE_CHECKING:
     from simulator.model import Topology
 
@@ -21,6 +23,9 @@ SERVICE_TIMES_PER_STEP = 4.0
 five of them (resolves the tail of the service time; see MODEL, step control)."""
 SMOOTHING_S = 5.0
 """Time constant of the success shares that are watched."""
+
+NOISE_BLOCK = 1 << 14
+"""Random numbers drawn at a time."""
 
 _F, _I = np.float64, np.int64
 
@@ -101,6 +106,7 @@ CONTROL = np.dtype(
         ("tick", _I), ("tick_s", _F), ("sample_ticks", _I), ("next_sample", _I), ("n_samples", _I),
         ("n_awake", _I), ("stride", _I), ("n_cross", _I), ("read_cross", _I), ("adaptive", _I),
         ("stochastic", _I), ("steps", _I), ("stop", _I), ("sample_max", _I), ("min_wake", _I),
+        ("noise_next", _I),
     ]
 )  # fmt: skip
 """Scalars of the plane (one record)."""
@@ -133,6 +139,8 @@ class Arrays(NamedTuple):
     """(P,) int64: sorted list of awake pools."""
     cross: np.ndarray
     """(2 * (P + E), 3) int64: tick, code (edge e: e, pool p: E + p), below."""
+    noise: np.ndarray
+    """Uniform random numbers still to be used, from ``ctl.noise_next`` on."""
 
 
 def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
@@ -173,6 +181,7 @@ def allocate(
     ctl["tick_s"] = tick
     ctl["sample_ticks"] = ctl["next_sample"] = max(1, round(sample_period_s / tick))
     ctl["adaptive"], ctl["stochastic"] = adaptive and not stochastic, stochastic
+    ctl["noise_next"] = NOISE_BLOCK + n_pools + n_edges  # none drawn yet
     ctl["n_awake"], ctl["stride"] = n_pools, h_ticks.min()
     pools["awake"] = 1
     pools["block"] = pools["block_left"] = 2
@@ -181,6 +190,7 @@ def allocate(
         ctl, pools, edges, atts, in_edge.astype(np.int64), out_edge.astype(np.int64),
         np.zeros(waiting), np.zeros(waiting), np.zeros(dead), np.zeros(line),
         np.arange(n_pools, dtype=np.int64), np.zeros((2 * (n_pools + n_edges), 3), np.int64),
+        np.zeros(NOISE_BLOCK + n_pools + n_edges if stochastic else 1),
     )  # fmt: skip
 
 
@@ -209,7 +219,7 @@ def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.
             atts["backoff"][edges["att"][e] + k] = delay
             longest[e] = max(longest[e], delay)
     edges["n_line"] = np.ceil((longest + topology.edge_timeout_s) / h).astype(np.int64) + 4
-    synchronous = (topology.edge_kind < 2) & (topology.edge_caller >= 0)  # required, optional
+    synchronous = np.isin(topology.edge_kind, (REQUIRED, OPTIONAL))
     np.add.at(
         pools["sync_calls"],
         topology.edge_caller[synchronous],
@@ -220,9 +230,7 @@ def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.
     return atts
 
 
-def _fill_rings(
-    pools: np.ndarray, edges: np.ndarray, in_edge: np.ndarray
-) -> tuple[int, int, int]:
+def _fill_rings(pools: np.ndarray, edges: np.ndarray, in_edge: np.ndarray) -> tuple[int, int, int]:
     """Give every pool and edge its place in the flat arrays; return their sizes."""
     waiting = dead = line = 0
     for p in range(len(pools)):

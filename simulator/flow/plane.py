@@ -20,7 +20,7 @@ CONSERVATION_RTOL = 1e-6
 """Largest relative error of first tries = succeeded + failed + in flight."""
 
 
-def guards_on(guards: bool | None) -> bool:
+def guards_on(guards: bool | None) -> bool:  # noqa: FBT001 - a tri-state, passed on
     """Whether invariants are checked: as asked for, else by ``SIMULATOR_GUARDS``."""
     return os.environ.get("SIMULATOR_GUARDS") == "1" if guards is None else guards
 
@@ -131,15 +131,14 @@ class FlowPlane:
             ctl["read_cross"] = ctl["n_cross"] = 0
             if ctl["tick"] >= target:
                 return None
-            done = kernel.advance(
-                self.arrays, target, self._pool_rows, self._edge_rows, self._rng
-            )
+            done = kernel.advance(self.arrays, target, self._pool_rows, self._edge_rows)
             if self._guards:
                 self._check()
             if done and ctl["n_cross"] == 0:
                 return None
             if ctl["n_samples"] >= ctl["sample_max"]:
                 self._grow(2 * int(ctl["sample_max"]))
+            self._refill()
         tick, watch, below = self.arrays.cross[int(ctl["read_cross"])]
         ctl["read_cross"] += 1
         return Crossing(t_s=float(tick) * self.tick_s, watch=int(watch), below=bool(below))
@@ -189,6 +188,15 @@ class FlowPlane:
             new[:n] = old[:n]
             setattr(self, name, new)
         self._ctl["sample_max"] = rows
+
+    def _refill(self) -> None:
+        """Draw new random numbers behind those that are left; their sequence has no gaps."""
+        if self._rng is not None:
+            noise, used = self.arrays.noise, int(self._ctl["noise_next"])
+            left = len(noise) - used
+            noise[:left] = noise[used:]
+            noise[left:] = self._rng.random(used)
+            self._ctl["noise_next"] = 0
 
     def _check(self) -> None:
         """Raise InvariantError when first tries are not conserved on some edge."""

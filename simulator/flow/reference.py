@@ -27,6 +27,28 @@ if TYPE_CHECKING:
     from simulator.model import Topology
 
 
+def poisson_count(mean: float, u: float) -> float:
+    """Map a uniform number to a Poisson count (E19).
+
+    Outcomes take their share of (0, 1) in the order mode, one above, one below, and so on.
+    """
+    mode = high = low = math.floor(mean)
+    above = below = math.exp(mode * math.log(mean) - mean - math.lgamma(mode + 1.0))
+    rest = u - above
+    while rest > 0.0 and (above > 0.0 or below > 0.0):
+        high += 1
+        above *= mean / high
+        rest -= above
+        if rest <= 0.0:
+            return float(high)
+        below *= low / mean
+        low -= 1
+        rest -= below
+        if rest <= 0.0 and below > 0.0:
+            return float(low)
+    return float(mode)
+
+
 class ReferencePlane:
     """Plain-Python twin of :class:`simulator.flow.plane.FlowPlane`, without sleeping pools.
 
@@ -137,7 +159,7 @@ class ReferencePlane:
         pool.eff_rps = pool.capacity()
         budget = pool.eff_rps * pool.h
         if self._rng is not None and budget > 0.0:
-            budget = float(self._rng.poisson(budget))
+            budget = poisson_count(budget, self._rng.random())
         rejected = pool.admit(self._wanted(pool), budget)
         ok, served = pool.serve(budget)
         bad = timed_out + rejected + pool.settle()
@@ -161,8 +183,8 @@ class ReferencePlane:
         """E2: what was issued since the last step, less what is refused at the door."""
         edge.bank(self._tick, self.tick_s)
         first, edge.issued = edge.issued, 0.0
-        if self._rng is not None and edge.kind == CLIENT:
-            first = float(self._rng.poisson(first))
+        if self._rng is not None and edge.kind == CLIENT and first > 0.0:
+            first = poisson_count(first, self._rng.random())
         edge.first += first
         edge.in_flight += first
         if edge.budget == PER_FIRST_TRY:
