@@ -6,6 +6,7 @@ wrong there. The legal extremes are legal: no trigger, total outage, dependencie
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from simulator.scenario.references import BREAK_GLASS, references
 from simulator.units import parse_duration, parse_fraction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from simulator.scenario.declared import Declared, Item
     from simulator.scenario.nodes import Node, Problems
@@ -36,14 +37,21 @@ def _duration_s(node: Node | None) -> float | None:
         return None
 
 
-def _exists(doc: Declared, name: str, node: Node, path: str, names: Iterable[str]) -> None:
-    """Note a name that names nothing; `names` is the word for what is meant, then all names."""
-    what, *known = names
-    if name not in known:
-        message = f"there is no {what} {quote(name)}"
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that there are, and the word for what they name."""
+
+    what: str
+    known: frozenset[str]
+
+
+def _exists(doc: Declared, name: str, node: Node, path: str, names: Names) -> None:
+    """Note a name that names nothing."""
+    if name not in names.known:
+        message = f"there is no {names.what} {quote(name)}"
         if "*" in name:
-            message = f"no {what} fits {quote(name)}"
-        hint = nearest(name, known) or "there is none"
+            message = f"no {names.what} fits {quote(name)}"
+        hint = nearest(name, names.known) or "there is none"
         doc.note(Code.DANGLING, node, path, message, hint)
 
 
@@ -118,7 +126,7 @@ def dependencies_have_from_and_to(doc: Declared) -> None:
 
 def names_of_pools_exist(doc: Declared) -> None:
     """Check that dependencies, services and control planes name pools."""
-    pools = ("pool", *doc.ids("pools"))
+    pools = Names("pool", doc.ids("pools"))
     for section, key in (
         ("dependencies", "from"),
         ("dependencies", "to"),
@@ -172,7 +180,7 @@ def alarms_watch_one_thing(doc: Declared) -> None:
                 doc.note(Code.ALARM, item.node, item.path, message, "give one of them")
         for key, section in (("service", "services"), ("pool", "pools")):
             for name, node in item.names(key):
-                _exists(doc, name, node, f"{item.path}.{key}", (key, *doc.ids(section)))
+                _exists(doc, name, node, f"{item.path}.{key}", Names(key, doc.ids(section)))
         for metric, node in item.names("metric"):
             if metric in {"utilisation_frac", "units_frac"} and "service" in keys:
                 message = f"a service has no {metric!r}"
@@ -184,7 +192,7 @@ def names_in_the_scenario_exist(doc: Declared) -> None:
     """Check the carrier of telemetry, the services with a demand of their own, the triggers."""
     carrier = doc.at("telemetry", "carried_by")
     if carrier is not None and isinstance(carrier.value, str):
-        pools = ("pool", *doc.ids("pools"))
+        pools = Names("pool", doc.ids("pools"))
         _exists(doc, carrier.value, carrier, "telemetry.carried_by", pools)
     shapes = doc.at("demand", "services")
     for name, shape in shapes.mapping().items() if shapes is not None else ():
@@ -215,14 +223,15 @@ def mechanisms_name_what_exists(doc: Declared) -> None:
     """Check every name in the configuration of a mechanism."""
     sections = {item.id: item.section for item in doc.mechanisms()}
     actors = [k for k, section in sections.items() if section not in {"faults", "guardrails"}]
-    known: dict[RefKind, tuple[str, frozenset[str]]] = {
-        "pool": ("pool", doc.ids("pools")),
-        "service": ("service", doc.ids("services")),
-        "zone": ("zone", doc.zones),
-        "control_plane": ("control plane", doc.ids("control_planes") | {BREAK_GLASS}),
-        "actor": ("healing loop, automation or person", frozenset(actors)),
-        "mechanism": ("mechanism", frozenset(sections)),
-        "selector": ("pool", doc.ids("pools")),
+    pools = Names("pool", doc.ids("pools"))
+    known: dict[RefKind, Names] = {
+        "pool": pools,
+        "service": Names("service", doc.ids("services")),
+        "zone": Names("zone", doc.zones),
+        "control_plane": Names("control plane", doc.ids("control_planes") | {BREAK_GLASS}),
+        "actor": Names("healing loop, automation or person", frozenset(actors)),
+        "mechanism": Names("mechanism", frozenset(sections)),
+        "selector": pools,
     }
     for item in doc.mechanisms():
         if item.config is None:
@@ -231,11 +240,9 @@ def mechanisms_name_what_exists(doc: Declared) -> None:
             node = item.node
             for step in loc:
                 node = node.child(step) or node
-            what, names = known[kind]
-            fits = any(fnmatchcase(other, name) for other in names) and kind == "selector"
-            if not fits:
+            if kind != "selector" or not any(fnmatchcase(pool, name) for pool in pools.known):
                 path = ".".join([item.path, *map(str, loc)])
-                _exists(doc, name, node, path, (what, *names))
+                _exists(doc, name, node, path, known[kind])
 
 
 def nothing_happens_after_the_end(doc: Declared) -> None:
