@@ -37,8 +37,8 @@ $(STAMP): pyproject.toml $(LOCKS)
 	@$(BIN)/uv pip install -q --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## simulate the region that loses its capacity; results in runs/demo
-	$(BIN)/simulator run $(DEMO) --out runs/demo
+demo: $(STAMP) ## simulate the region that loses its capacity; results in runs/
+	$(BIN)/simulator run $(DEMO) --seed 1
 
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .
