@@ -24,7 +24,9 @@ def scenario_folder() -> Path | None:
 def shipped() -> tuple[Path, ...]:
     """Return the files of the shipped scenarios, sorted by name."""
     folder = scenario_folder()
-    return () if folder is None else tuple(sorted(folder.glob("*.yaml"), key=lambda file: file.stem))
+    return (
+        () if folder is None else tuple(sorted(folder.glob("*.yaml"), key=lambda file: file.stem))
+    )
 
 
 def find_scenario(name: str) -> Path:

@@ -86,6 +86,8 @@ class Checked:
 @click.option("--reason", default="", help="Why the baseline changes; kept in it.")
 def cmd(scenario: tuple[str, ...], seeds: int, **options: Any) -> int:  # noqa: ANN401 - click's
     """Run the verb and return its exit code."""
+    from simulator.report.text import counted
+
     update: bool = options["update_baseline"]
     if update and not options["reason"].strip():
         msg = "--update-baseline needs --reason: why do times to recovery change?"
@@ -104,7 +106,9 @@ def cmd(scenario: tuple[str, ...], seeds: int, **options: Any) -> int:  # noqa: 
     if update and file is not None:
         _write_baseline(file, known, checked, options["reason"].strip())
     failed = [c.name for c in checked if not c.passed]
-    click.echo(f"{len(checked) - len(failed)} of {len(checked)} scenarios hold" + _failed(failed))
+    held = len(checked) - len(failed)
+    verb = "holds" if len(checked) == 1 else "hold"
+    click.echo(f"{held} of {counted(len(checked), 'scenario')} {verb}{_failed(failed)}")
     return 1 if failed else 0
 
 
@@ -224,11 +228,10 @@ def _print(checked: Checked) -> None:
     from rich.text import Text
 
     from simulator.cli.console import make_console
-    from simulator.report.text import verdict_table
+    from simulator.report.text import counted, verdict_table
 
     console = make_console()
-    n = len(checked.runs)
-    title = f"{checked.name}  ({n} seeds, {checked.wall_s:.1f} s)"
+    title = f"{checked.name}  ({counted(len(checked.runs), 'seed')}, {checked.wall_s:.1f} s)"
     console.print(Text(title, style="bold"))
     console.print(Padding(verdict_table(checked.verdicts), (0, 0, 0, 2)))
     console.print(Text(f"  {_spread(checked.runs)}"))
@@ -253,9 +256,11 @@ def _spread(runs: Sequence[Metrics]) -> str:
 
 def _suite(checked: Checked) -> Suite:
     from simulator.report.junit import Case, Suite
+    from simulator.report.text import counted
 
     cases = [
-        Case(v.statement, v.passed, f"{v.shown_value} over {v.runs} runs") for v in checked.verdicts
+        Case(v.statement, v.passed, f"{v.shown_value} over {counted(v.runs, 'run')}")
+        for v in checked.verdicts
     ]
     if checked.gate is not None:
         cases.append(Case("recovery against the baseline", checked.gate.passed, checked.gate.text))

@@ -42,6 +42,8 @@ class Verdict:
     runs: int = 1
     failed_runs: int = 0
     """Runs that broke it (0 where a quantile is judged)."""
+    over_seeds: bool = False
+    """It speaks of many seeds and this is one run: an indication, not a judgement."""
 
     @property
     def statement(self) -> str:
@@ -51,11 +53,6 @@ class Verdict:
         limits = (("at least ", e.at_least), ("at most ", e.at_most), ("", e.equals))
         said = [f"{word}{_shown_limit(e.metric, x)}" for word, x in limits if x is not None]
         return f"{name} is {' and '.join(said)}"
-
-    @property
-    def over_seeds(self) -> bool:
-        """Whether many seeds are needed to judge it, and this is one."""
-        return self.expectation.quantile is not None and self.runs == 1
 
     @property
     def shown_value(self) -> str:
@@ -115,7 +112,8 @@ def evaluate(expectation: Expectation, metrics: Metrics) -> Verdict:
     """Judge one run. An expectation on a quantile is judged as if this run were the quantile."""
     value = metric_value(metrics, expectation.metric)
     passed = _holds(expectation, value)
-    return Verdict(expectation, value, passed, failed_runs=int(not passed))
+    over_seeds = expectation.quantile is not None
+    return Verdict(expectation, value, passed, failed_runs=int(not passed), over_seeds=over_seeds)
 
 
 def evaluate_over(expectation: Expectation, values: Sequence[float]) -> Verdict:

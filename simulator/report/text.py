@@ -22,10 +22,23 @@ if TYPE_CHECKING:
     from simulator.metrics import Metrics, Verdict
     from simulator.trace import Trace
 
-__all__ = ["blast_table", "clock", "records_table", "run_report", "timeline", "verdict_table"]
+__all__ = [
+    "blast_table",
+    "clock",
+    "counted",
+    "records_table",
+    "run_report",
+    "timeline",
+    "verdict_table",
+]
 
 BAR_WIDTH: Final = 46
 _INDENT: Final = (0, 0, 0, 2)
+
+
+def counted(n: int, what: str) -> str:
+    """Return e.g. ``1 seed`` or ``2 seeds``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def clock(t_s: float) -> str:
@@ -71,10 +84,12 @@ def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
 
 def _over(verdict: Verdict) -> str:
     """Return what the value is: this run's, the worst one, or the quantile."""
-    if verdict.runs == 1:
+    if verdict.over_seeds:
         return "here:"
     if verdict.expectation.quantile is not None:
-        return f"over {verdict.runs} seeds:"
+        return f"over {counted(verdict.runs, 'seed')}:"
+    if verdict.runs == 1:
+        return "here:"
     broken = (
         f"{verdict.failed_runs} of {verdict.runs} runs broke it; " if verdict.failed_runs else ""
     )
@@ -96,7 +111,7 @@ def _recovery_title(metrics: Metrics) -> str:
     if metrics.ttr_s is None:
         return f"Recovery: not within {show_duration(metrics.censored_at_s or 0.0)}"
     since = "the trigger" if metrics.trigger_s is not None else "the impact"
-    again = f", after {metrics.relapses} relapse(s)" if metrics.relapses else ""
+    again = f", after {counted(metrics.relapses, 'relapse')}" if metrics.relapses else ""
     return f"Recovery: {show_duration(metrics.ttr_s)} from {since}{again}"
 
 
