@@ -162,7 +162,7 @@ def _outlook_of_callees(pools, edges, out_edge, p):
         if a.kind == ASYNCHRONOUS:
             continue
         hold += a.calls * a.latency
-        blocked += a.in_flight
+        blocked += a.held
         done += a.done_r
         if a.kind == REQUIRED and a.p_ok < 1.0:
             if a.calls <= 1.0:
@@ -649,6 +649,7 @@ def _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
+        edges[e].held = a.in_flight
         _publish_outcome(
             ctl, pools, edges, atts, in_edge, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg
         )

@@ -61,6 +61,7 @@ class Outcome:
     p_ok: float = 1.0
     latency_s: float = 0.0
     done_rps: float = 0.0
+    in_flight: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -219,7 +220,7 @@ class Pool:
 
     def blocked(self) -> float:
         """Count requests in flight on the edges that are waited for (E11)."""
-        return sum(edge.in_flight for edge in self.waited_for)
+        return sum(edge.known.in_flight for edge in self.waited_for)
 
     def present(self, edge: Edge) -> float:
         """Count first tries of an edge that are neither answered nor failed."""
@@ -372,6 +373,7 @@ class Pool:
         if edge.in_flight < TINY:
             edge.in_flight = 0.0
         edge.next.done_rps = done / self.h
+        edge.next.in_flight = edge.in_flight
         if done > TINY:
             edge.next.p_ok = edge.step_ok / done
             edge.next.latency_s = edge.step_latency / done
