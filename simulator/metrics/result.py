@@ -165,11 +165,13 @@ class Metrics:
 
 
 def _shown_ttr(metrics: Metrics) -> str:
+    from simulator.metrics.expectations import show_duration
+
     if not metrics.impacted:
         return "no impact"
     if metrics.ttr_s is not None:
-        return f"{metrics.ttr_s / 60:,.1f} min"
-    return f"not within {(metrics.censored_at_s or metrics.end_s) / 60:,.0f} min"
+        return show_duration(metrics.ttr_s)
+    return f"not within {show_duration(metrics.censored_at_s or metrics.end_s)}"
 
 
 def json_safe(value: Any) -> Any:  # noqa: ANN401 - any JSON-like tree

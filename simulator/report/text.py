@@ -79,7 +79,10 @@ def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
         mark, note = _judged(verdict)
         value = f"{_over(verdict)} {verdict.shown_value}{note}"
         _row(table, mark, verdict.statement, value)
-    return table
+    if not any(verdict.over_seeds for verdict in verdicts):
+        return table
+    note = "–  one run cannot judge a quantile: simulator check runs many seeds"
+    return Group(table, Text(note, style="dim"))
 
 
 def _over(verdict: Verdict) -> str:
@@ -99,7 +102,7 @@ def _over(verdict: Verdict) -> str:
 def _judged(verdict: Verdict) -> tuple[Text, str]:
     if verdict.over_seeds:
         word = "within" if verdict.passed else "outside"
-        return Text("  –  ", style="dim"), f" ({word}; judged over seeds by 'check')"
+        return Text(" –", style="dim"), f" ({word})"
     if verdict.passed:
         return Text("pass", style="green"), ""
     return Text("FAIL", style="bold red"), ""

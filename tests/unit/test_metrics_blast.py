@@ -154,7 +154,7 @@ def test_to_dict_is_json_and_to_frame_has_a_row_per_service():
     assert json.loads(json.dumps(m.to_dict(), allow_nan=False))["ttr_s"] == 2160.0
     frame = m.to_frame()
     assert list(frame.index) == ["read", "write"]
-    assert "36.0 min" in m._repr_html_()
+    assert "36min 00s" in m._repr_html_()
 
 
 def test_html_escapes_what_files_say():
