@@ -72,10 +72,14 @@ def _print_causes(console: Console, records: list[TraceRecord], zero_s: float) -
 
 
 def _grow(tree: Tree, node: CauseNode, zero_s: float) -> None:
-    for child in node.children[:CHILDREN_MAX]:
-        branch = tree.add(_label(child, zero_s))
-        _grow(branch, child, zero_s)
-    rest = node.children[CHILDREN_MAX:]
+    # Where not all fit, what did harm goes before what was refused.
+    order = sorted(node.children, key=lambda child: child.first.kind == "refusal")
+    shown = {id(child) for child in order[:CHILDREN_MAX]}
+    rest = [child for child in node.children if id(child) not in shown]
+    for child in node.children:
+        if id(child) in shown:
+            branch = tree.add(_label(child, zero_s))
+            _grow(branch, child, zero_s)
     if rest:
         names = ", ".join(sorted({n.first.subject for n in rest})[:4])
         tree.add(f"and {len(rest)} more: {names}, …")

@@ -120,8 +120,9 @@ class Metrics:
     """Largest of: attempts per first try of a service, offered load of a pool over control."""
     peak_attempts_per_first_try: float
     actions_refused: int
+    """Actions that guardrails refused, halted, cut down or held back."""
     refused_by: dict[str, int]
-    """Refusals per guardrail."""
+    """The same per guardrail."""
     alarms: int
     """Alarms since the trigger."""
     min_units_frac: dict[str, float]

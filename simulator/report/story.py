@@ -22,6 +22,7 @@ _ILLNESS: Final = {
     ("restored", "service"): "service {} is back at its SLO",
     ("restored", "pool"): "pool {} answers again",
 }
+_RULINGS: Final = {"clip": "cut down", "defer": "held back", "halt": "halted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def describe(record: TraceRecord) -> str:
         return f"{_ILLNESS[record.kind, str(data_of(record)['what'])].format(record.subject)}"
     if record.kind == "refusal":
         asked = f"{data_of(record).get('verb', 'operation')} on {record.subject}"
-        return f"{data_of(record).get('guardrail', 'a guardrail')} stopped {record.actor}: {asked}"
+        did = _RULINGS.get(str(data_of(record).get("decision")), "stopped")
+        return f"{data_of(record).get('guardrail', 'a guardrail')} {did} {record.actor}: {asked}"
     if record.kind in {"alarm", "page"}:
         return f"{record.kind}: {record.actor or text}" + (f" ({text})" if record.actor else "")
     actor = f"{record.actor}: " if record.actor and record.actor != record.subject else ""
