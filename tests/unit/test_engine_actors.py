@@ -273,6 +273,24 @@ def test_impaired_pools_are_not_reported_by_customers():
     assert pages == []
 
 
+def test_a_page_wakes_all_who_wait_in_order_of_their_ids():
+    woken: list[Any] = []
+
+    def person(name):
+        def run(_context):
+            yield WaitForPage()
+            woken.append(name)
+
+        return run
+
+    World(
+        people={name: person(name) for name in ("cy", "ann", "bob")},
+        telemetry=REPORTS,
+        plane=lambda p: p.crossings.append((100.0, "read", True)),
+    ).run()
+    assert woken == ["ann", "bob", "cy"]
+
+
 def test_a_page_reaches_all_who_wait_and_later_those_who_were_busy():
     ann: list[float] = []
     bob: list[float] = []

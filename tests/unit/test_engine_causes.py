@@ -133,6 +133,36 @@ def test_the_trigger_explains_the_rest():
     assert cause_of(world.run(), "api") == ["script it"]
 
 
+def test_a_capacity_factor_counts_as_a_loss_only_if_it_lowers_capacity():
+    def faults(*factors):
+        return {
+            "fault": [
+                Effect(10.0 * i, "capacity_factor", pool="api", factor=f)
+                for i, f in enumerate(factors)
+            ]
+        }
+
+    assert cause_of(World(faults=faults(0.5), plane=ill("api")).run(), "api") == ["fault api"]
+    assert cause_of(World(faults=faults(2.0), plane=ill("api")).run(), "api") == []
+    trace = World(faults=faults(0.2, 0.5), plane=ill("api")).run()
+    assert trace.records[records(trace, "impaired")[0].cause].t_s == 0.0, "the rise is no loss"
+
+
+def test_a_callee_on_two_paths_counts_as_required_if_one_of_them_is():
+    region = layered("required", "required")
+    call = {"timeout": "1s"}
+    region["pools"] = [*region["pools"], region["pools"][0] | {"id": "other"}]
+    region["dependencies"] = [
+        call | {"from": "api", "to": "left"},
+        call | {"from": "api", "to": "right"},
+        call | {"from": "left", "to": "deep", "kind": "optional"},
+        call | {"from": "right", "to": "deep", "kind": "required"},
+        call | {"from": "left", "to": "other", "kind": "optional"},
+    ]
+    trace = World(region=region, plane=ill("deep", "other", "api")).run()
+    assert cause_of(trace, "api") == ["impaired deep"]
+
+
 def test_a_slow_down_counts_as_a_loss():
     faults = {"fault": [Effect(50.0, "service_time_factor", pool="api", factor=9.0)]}
     assert cause_of(World(faults=faults, plane=ill("api")).run(), "api") == ["fault api"]

@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 
 from simulator.errors import InvariantError, UsageError
-from simulator.mechanism import Action, Effect
+from simulator.mechanism import Action, Effect, Look, Wait
 from simulator.state import Why, spread
 from tests.engine_world import World, acts, chain, data, records
 
@@ -235,8 +237,9 @@ def test_new_units_go_to_zones_that_live():
 
 
 def test_repair_does_not_reach_into_a_dark_zone():
-    world, _ = strike(Effect(10.0, "zone_loss", zone="a"), Effect(20.0, "repair", pool="api"))
+    world, trace = strike(Effect(10.0, "zone_loss", zone="a"), Effect(20.0, "repair", pool="api"))
     assert world.started.state.counts["failed"][API] == [5, 0]
+    assert [u[3] for u in units(trace, "api")] == ["failed"]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +266,22 @@ def test_the_units_column_of_the_trace_follows_the_records():
 def test_a_change_at_the_time_of_a_sample_is_not_in_it():
     _, trace = strike(Effect(60.0, "crash", pool="api", count=10))
     assert trace.pool_series[:2, API, -1].tolist() == [10.0, 0.0]
+
+
+def test_telemetry_shows_units_as_they_were_when_the_sample_was_taken():
+    seen: list[Any] = []
+
+    def look(_context):
+        for _ in range(3):
+            yield Wait(60.0)
+            seen.append((yield Look()).units("api"))
+
+    World(
+        scripts={"it": (35.0, look)},
+        faults={"fault": [Effect(60.0, "crash", pool="api", count=3)]},
+    ).run()
+    # Looks at 95, 155 and 215 show the samples of 60, 120 and 180.
+    assert seen == [10, 7, 7]
 
 
 def test_lost_units_are_noticed():
