@@ -78,8 +78,8 @@ class FleetInventory:
     def __init__(self, state: SystemState, clock: Callable[[], float]) -> None:
         self._state = state
         self._clock = clock
-        self._pools = {name: i for i, name in enumerate(state.topology.pool_ids)}
-        self._zones = {name: i for i, name in enumerate(state.topology.zone_ids)}
+        self._pools = state.pool_index
+        self._zones = state.zone_index
 
     @property
     def now_s(self) -> float:

@@ -119,6 +119,9 @@ class SystemState:
         self.topology = topology
         self.specs = tuple(specs)
         self.log = log
+        # Looked up with every operation; a search in a tuple of 20,000 names would show.
+        self.pool_index = {name: p for p, name in enumerate(topology.pool_ids)}
+        self.zone_index = {name: z for z, name in enumerate(topology.zone_ids)}
         declared = [[int(n) for n in row] for row in topology.units]
         self.declared = declared
         self.ordered = _zeros(declared)

@@ -259,8 +259,9 @@ class Actors:
     def _propose(self, name: str, action: Action) -> None:
         """Write the decision of a loop and ask for the operation; the outcome is not awaited."""
         cause = -1
-        if action.pool in self._state.topology.pool_ids:
-            cause = self._causes.of_decision(self._state.topology.pool(action.pool))
+        pool = self._state.pool_index.get(action.pool)
+        if pool is not None:
+            cause = self._causes.of_decision(pool)
         record = self._log.write(
             "loop",
             name,

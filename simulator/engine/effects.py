@@ -69,11 +69,10 @@ class Effects:
 
     def _problem(self, action: Action) -> str:
         """Return why an action cannot be executed at all, or an empty string."""
-        topology = self.state.topology
         known = (
-            ("pool", action.pool, topology.pool_ids),
-            ("zone", action.zone, topology.zone_ids),
-            ("service", action.service, topology.service_ids),
+            ("pool", action.pool, self.state.pool_index),
+            ("zone", action.zone, self.state.zone_index),
+            ("service", action.service, self.state.topology.service_ids),
         )
         for kind, name, names in known:
             if name and name not in names:
@@ -95,12 +94,12 @@ class Effects:
         elif action.verb == "resume":
             self.resume(action.actor)
         elif action.verb == "describe" and action.pool:
-            zone = self.state.topology.zone_ids.index(action.zone) if action.zone else None
-            return self.state.serving(self.state.topology.pool(action.pool), zone)
+            zone = self.state.zone_index[action.zone] if action.zone else None
+            return self.state.serving(self.state.pool_index[action.pool], zone)
         return 0
 
     def _apply_to_units(self, action: Action, why: Why, slots: BootSlots | None) -> int:
-        pool, life = self.state.topology.pool(action.pool), self._life
+        pool, life = self.state.pool_index[action.pool], self._life
         zones, count = self._zones(action.zone), max(0, action.count)
         if action.verb == "add":
             return life.add(pool, zones, count, slots=slots, why=why)
@@ -170,12 +169,12 @@ class Effects:
         self._FAULTS[effect.what](self, effect, Why(fault, record))
 
     def _pools(self, effect: Effect) -> list[int]:
-        topology = self.state.topology
-        return [topology.pool(effect.pool)] if effect.pool else list(range(topology.n_pools))
+        index = self.state.pool_index
+        return [index[effect.pool]] if effect.pool else list(index.values())
 
     def _zones(self, zone: str) -> Sequence[int]:
-        topology = self.state.topology
-        return (topology.zone_ids.index(zone),) if zone else range(len(topology.zone_ids))
+        index = self.state.zone_index
+        return (index[zone],) if zone else tuple(index.values())
 
     def _crash(self, effect: Effect, why: Why) -> None:
         zones = self._zones(effect.zone)
