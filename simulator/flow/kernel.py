@@ -24,6 +24,8 @@ TINY = 1e-9
 """Amounts (requests) below this are no work."""
 TOLERANCE = 1e-3
 """Relative change of a flow that counts as a change (step control)."""
+LATENCY_TOLERANCE = 0.02
+"""The same for the time that callees add."""
 LONGEST_BLOCK = 8
 """Flows are averaged over blocks of one memory of the pool, up to this many if they oscillate."""
 FOREVER = np.iinfo(np.int64).max
@@ -111,7 +113,8 @@ def _fail(pools, edges, atts, line, e, k, amount, age, steps):
             edges[e].tokens -= again
     if again > 0.0:
         wait = atts[att].backoff * (0.5 if a.jitter == 1 else 1.0)
-        atts[att + 1].elapsed = atts[att].elapsed + age + wait
+        atts[att + 1].again += again
+        atts[att + 1].again_age += again * (atts[att].elapsed + age + wait)
         _back_later(pools, edges, atts, line, e, k, again, steps)
     lost = amount - again
     if lost > 0.0:
@@ -222,8 +225,6 @@ def _arrive(ctl, pools, edges, atts, in_edge, waiting, line, p, budget, noise):
             if a.jitter == 1:
                 atts[att].flow += x
                 x = min(max(atts[att].flow, 0.0), atts[att].pending)
-                if atts[att].pending < TINY and x < TINY:
-                    x = atts[att].pending
             if x > 0.0:
                 atts[att].pending -= x
                 atts[att].pending = max(atts[att].pending, 0.0)
@@ -388,6 +389,11 @@ def _settle_edges(pools, edges, atts, in_edge, line, p):
                 _fail(pools, edges, atts, line, e, k, x, atts[att].x_err_age / x, max(1, delay))
                 atts[att].x_err = 0.0
                 atts[att].x_err_age = 0.0
+        for att in range(edges[e].att + 1, edges[e].att + edges[e].retries + 1):
+            if atts[att].again > TINY:
+                atts[att].elapsed = atts[att].again_age / atts[att].again
+            atts[att].again = 0.0
+            atts[att].again_age = 0.0
         ok, failed = edges[e].x_ok, edges[e].x_failed
         if edges[e].budget == PER_SUCCESS:
             edges[e].tokens = min(edges[e].bucket, edges[e].tokens + edges[e].ratio * ok)
@@ -448,14 +454,52 @@ def _start_block(pools, edges, atts, in_edge, p, longer):
     pools[p].b_ok = P.ok
     pools[p].b_bad = P.bad
     pools[p].b_d_old = P.d_old
+    pools[p].p_low = pools[p].hold_low = math.inf
+    pools[p].p_high = pools[p].hold_high = -math.inf
     for i in range(P.in0, P.in1):
         e = in_edge[i]
+        edges[e].rate_low = math.inf
+        edges[e].rate_high = -math.inf
         edges[e].b_first = edges[e].first
         edges[e].b_ok = edges[e].ok
         edges[e].b_failed = edges[e].failed
         edges[e].b_attempts = edges[e].attempts
         edges[e].b_tokens = edges[e].tokens
         edges[e].b_latency = edges[e].latency_sum
+
+
+@_compiled
+def _note_inputs(pools, edges, in_edge, p):
+    """Note between which values the inputs of the pool lie in the first half of a block."""
+    P = pools[p]
+    pools[p].p_low = min(P.p_low, P.p_down)
+    pools[p].p_high = max(P.p_high, P.p_down)
+    pools[p].hold_low = min(P.hold_low, P.hold)
+    pools[p].hold_high = max(P.hold_high, P.hold)
+    for i in range(P.in0, P.in1):
+        e = in_edge[i]
+        edges[e].rate_low = min(edges[e].rate_low, edges[e].rate)
+        edges[e].rate_high = max(edges[e].rate_high, edges[e].rate)
+
+
+@_compiled
+def _inputs_moved(pools, edges, in_edge, p):
+    """Tell whether an input has left, since then, the range that it had in the first half.
+
+    The means of a block cannot show a change that came at its end.
+    """
+    P = pools[p]
+    if P.p_down < P.p_low - TOLERANCE or P.p_down > P.p_high + TOLERANCE:
+        return True
+    slack = LATENCY_TOLERANCE * max(P.hold, P.s)
+    if P.hold < P.hold_low - slack or P.hold > P.hold_high + slack:
+        return True
+    slack = TOLERANCE * max(P.ref_offered, TINY)
+    for i in range(P.in0, P.in1):
+        a = edges[in_edge[i]]
+        if a.rate < a.rate_low - slack or a.rate > a.rate_high + slack:
+            return True
+    return False
 
 
 @_compiled
@@ -525,6 +569,8 @@ def _step(ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line,
         edges[e].rate_new = edges[e].calls * served / P.h
         edges[e].rate_avg += P.forget * (edges[e].rate_new - edges[e].rate_avg)
     pools[p].done_tick = ctl[0].tick
+    if ctl[0].adaptive == 1 and 2 * P.block_left > P.block:
+        _note_inputs(pools, edges, in_edge, p)
     pools[p].ring_sum += P.q - P.d_old
     pools[p].block_left -= 1
     ctl[0].steps += 1
@@ -629,7 +675,7 @@ def _publish_outcome(ctl, pools, edges, atts, in_edge, e, p_ok, latency, felt_p,
     a = edges[e]
     if a.caller >= 0 and pools[a.caller].awake == 0 and a.kind != ASYNCHRONOUS:
         near = abs(felt_p - a.p_ok) <= TOLERANCE and (
-            abs(felt_latency - a.latency) <= 0.02 * max(a.latency, pools[a.caller].s)
+            abs(felt_latency - a.latency) <= LATENCY_TOLERANCE * max(a.latency, pools[a.caller].s)
         )
         if near:
             return
@@ -657,8 +703,8 @@ def _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
 
 
 @_compiled
-def _fall_asleep(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
-    """Put a steady pool to sleep with the mean flows of its last block.
+def _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
+    """Put a steady pool to sleep with the mean flows of its last block, still to be published.
 
     Returns False when a drift reaches a bound so soon that sleep does not pay.
     """
@@ -691,18 +737,15 @@ def _fall_asleep(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
         pools[p].share = P.ref_ok / (P.ref_ok + P.ref_bad)
     for i in range(P.out0, P.out1):
         e = out_edge[i]
-        rate = edges[e].calls * P.ref_served
-        edges[e].rate_avg = rate
-        _publish_calls(ctl, pools, edges, atts, in_edge, e, rate, rate)
+        edges[e].rate_new = edges[e].rate_avg = edges[e].calls * P.ref_served
     for i in range(P.in0, P.in1):
-        _rest_edge(ctl, pools, edges, atts, in_edge, in_edge[i], span)
-    _check_watches(ctl, pools, edges, in_edge, cross, p)
+        _rest_edge(edges, in_edge[i], span)
     ctl[0].stop |= 2
     return True
 
 
 @_compiled
-def _rest_edge(ctl, pools, edges, atts, in_edge, e, span):
+def _rest_edge(edges, e, span):
     """Take over the block's means as the rates of a sleeping edge."""
     a = edges[e]
     first = (a.first - a.b_first) / span
@@ -724,18 +767,6 @@ def _rest_edge(ctl, pools, edges, atts, in_edge, e, span):
     else:
         edges[e].ok_r = ok
         edges[e].failed_r = first - ok
-    _publish_outcome(
-        ctl,
-        pools,
-        edges,
-        atts,
-        in_edge,
-        e,
-        edges[e].p_new,
-        edges[e].latency_new,
-        edges[e].p_avg,
-        edges[e].latency_avg,
-    )
 
 
 @_compiled
@@ -798,14 +829,18 @@ def _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows):
 
 
 @_compiled
-def _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake, cross):
-    """Put to sleep the pools whose mean flows have not changed from block to block."""
+def _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake):
+    """Put to sleep the pools whose mean flows have not changed from block to block.
+
+    Between the steps of a tick and their publication: what a neighbour publishes now wakes the
+    sleeper, instead of being taken for what it fell asleep with.
+    """
     for i in range(ctl[0].n_awake):
         p = awake[i]
         if pools[p].block_left > 0 or ctl[0].tick != pools[p].done_tick:
             continue
-        same = _end_block(pools, p)
-        if same and _fall_asleep(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
+        same = _end_block(pools, p) and not _inputs_moved(pools, edges, in_edge, p)
+        if same and _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
             continue
         _start_block(pools, edges, atts, in_edge, p, not same)
 
@@ -861,6 +896,8 @@ def advance(arrays, target, pool_rows, edge_rows):
                     awake[i],
                     noise,
                 )
+        if ctl[0].adaptive == 1:
+            _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake)
         for i in range(n):
             if nxt % pools[awake[i]].h_ticks == 0:
                 _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, awake[i])
@@ -868,17 +905,6 @@ def advance(arrays, target, pool_rows, edge_rows):
             for p in range(pools.shape[0]):
                 if pools[p].awake == 0 and pools[p].wake_tick <= nxt:
                     _wake(ctl, pools, edges, atts, in_edge, p)
-        if ctl[0].adaptive == 1:
-            _sleep_steady(
-                ctl,
-                pools,
-                edges,
-                atts,
-                in_edge,
-                out_edge,
-                awake,
-                cross,
-            )
         if nxt == ctl[0].next_sample:
             _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows)
 

@@ -51,6 +51,7 @@ POOL = np.dtype(
         ("awake", _I), ("done_tick", _I), ("wake_tick", _I), ("forget", _F),
         ("block", _I), ("block_left", _I), ("ring_sum", _F), ("known", _I),
         ("b_offered", _F), ("b_served", _F), ("b_ok", _F), ("b_bad", _F), ("b_d_old", _F),
+        ("p_low", _F), ("p_high", _F), ("hold_low", _F), ("hold_high", _F),
         ("ref_offered", _F), ("ref_served", _F), ("ref_ok", _F), ("ref_bad", _F),
         ("ref_ring", _F), ("ref_d_old", _F),
         # --- last sample
@@ -77,7 +78,7 @@ EDGE = np.dtype(
         ("latency_sum", _F),
         # --- rates while asleep, counters at the start of the block
         ("b_first", _F), ("b_ok", _F), ("b_failed", _F), ("b_attempts", _F), ("b_tokens", _F),
-        ("b_latency", _F),
+        ("b_latency", _F), ("rate_low", _F), ("rate_high", _F),
         ("first_r", _F), ("ok_r", _F), ("failed_r", _F), ("attempts_r", _F), ("tokens_r", _F),
         ("tokens", _F),
         # --- this step
@@ -94,6 +95,7 @@ ATTEMPT = np.dtype(
     [
         ("backoff", _F),  # delay before the attempt that follows this one (mean if jittered: half)
         ("elapsed", _F),  # mean time since the first try when this attempt starts
+        ("again", _F), ("again_age", _F),  # comes back as this attempt, in this step; its mean age
         ("flow", _F),     # jittered retries released per step now
         ("pending", _F),  # attempts of this number waiting in the delay line
         ("x_err", _F), ("x_err_age", _F),  # failed by a callee in this step, and their mean age

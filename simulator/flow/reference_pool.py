@@ -98,6 +98,8 @@ class Edge:
     """Retries due: (step of the pool, attempt number) -> amount."""
     elapsed_s: list[float] = field(default_factory=list)
     """Mean time since the first try when attempt k starts."""
+    again: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Attempt number -> (amount that comes back as it, failed in this step; amount x age)."""
     errors: dict[int, tuple[float, float]] = field(default_factory=dict)
     """Attempt number -> (amount failed by callees in this step, amount x age)."""
     step_ok: float = 0.0
@@ -124,11 +126,20 @@ class Edge:
             again = amount if self.budget == NO_BUDGET else self.spend(amount)
         if again > 0.0:
             wait_s = self.backoff_s[k] * (0.5 if self.jitter else 1.0)
-            self.elapsed_s[k + 1] = self.elapsed_s[k] + age_s + wait_s
+            amount_was, ages_was = self.again.get(k + 1, (0.0, 0.0))
+            ages = ages_was + again * (self.elapsed_s[k] + age_s + wait_s)
+            self.again[k + 1] = amount_was + again, ages
             self.back_later(k, again, now, steps)
         lost = amount - again
         self.step_failed += lost
         self.step_latency += lost * (self.elapsed_s[k] + age_s)
+
+    def grow_older(self) -> None:
+        """E6: mean time since the first try of what will be tried again."""
+        for k, (amount, ages) in self.again.items():
+            if amount > TINY:
+                self.elapsed_s[k] = ages / amount
+        self.again.clear()
 
     def back_later(self, k: int, amount: float, now: int, steps: int) -> None:
         """E7: attempt ``k + 1`` after ``steps`` and the backoff; full jitter spreads it evenly."""
@@ -359,6 +370,7 @@ class Pool:
                 errors += amount
                 edge.fail(k, amount, ages / amount, self.count, delay)
             edge.errors.clear()
+            edge.grow_older()
             if edge.budget == PER_SUCCESS:
                 edge.deposit(edge.step_ok)
             self.book(edge)
