@@ -127,7 +127,10 @@ REGIONS = {
             E("a", timeout=3.0),
             E("b", timeout=3.0, retries=1),
             E("c", timeout=3.0),
-            *(E("d", x, retries=i, backoff=0.1, timeout=1.0 + 0.3 * i) for i, x in enumerate("abc")),
+            *(
+                E("d", x, retries=i, backoff=0.1, timeout=1.0 + 0.3 * i)
+                for i, x in enumerate("abc")
+            ),
         ],
     ),
     "optional and asynchronous": (
@@ -169,7 +172,9 @@ def test_regions(name):
     ]
     if topology.control_plane_ids:
         edge = topology.control_edge("c0")
-        script += [(t, "inject", {"edge": edge, "requests": n}) for t, n in ((3.0, 40.0), (9.1, 7.0))]
+        script += [
+            (t, "inject", {"edge": edge, "requests": n}) for t, n in ((3.0, 40.0), (9.1, 7.0))
+        ]
     told = agree(topology, script, 45.0)
     assert any(crossing.below for crossing in told.crossings)
 

@@ -158,5 +158,7 @@ def same(a: DataPlane, b: DataPlane, *, rtol: float) -> None:
     for x, y in pairs:
         assert x.shape == y.shape
         if x.size:
-            scale = np.maximum(10.0 * TINY / rtol, np.abs(y).max(axis=0) if y.ndim == 3 else np.abs(y))
+            scale = np.maximum(
+                10.0 * TINY / rtol, np.abs(y).max(axis=0) if y.ndim == 3 else np.abs(y)
+            )
             assert float((np.abs(x - y) / scale).max()) <= rtol
