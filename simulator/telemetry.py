@@ -53,8 +53,9 @@ class Sample:
     """One sample of the whole region."""
 
     t_s: float
-    pools: np.ndarray
-    """(P, 7) float64, columns of the data plane's contract."""
+    pools: list[list[float]]
+    """P rows of 7, columns of the data plane's contract; plain floats, because loops ask often and
+    scalars of NumPy are several times slower."""
     services: np.ndarray
     """(E, 5) float64, columns of the data plane's contract, one row per edge."""
 
@@ -99,7 +100,7 @@ class SampleBook:
                 self.n_lost += 1
                 continue
             time_s = float(t_s[i])
-            self._seen.append(Sample(time_s, pools[i], services[i]))
+            self._seen.append(Sample(time_s, pools[i].tolist(), services[i]))
             self._times_s.append(time_s)
 
     def _lost(self, pools: np.ndarray) -> bool:
@@ -149,21 +150,21 @@ class SampledView:
             row = self.sample.services[edge].tolist()
             answered_rps = row[OK] + row[FAILED]
             return row[OK] / answered_rps if answered_rps > 0.0 else None
-        share = float(self.sample.pools[self._pool(name), SUCCESS])
+        share = self.sample.pools[self._pool(name)][SUCCESS]
         return None if math.isnan(share) else share
 
     def utilisation_frac(self, pool: str) -> float | None:
         """Attempt rate over full capacity; inf where attempts find no capacity at all."""
         if self.sample is None:
             return None
-        row = self.sample.pools[self._pool(pool)].tolist()
+        row = self.sample.pools[self._pool(pool)]
         return _load(row[OFFERED], row[CAPACITY])
 
     def queue_wait_s(self, pool: str) -> float | None:
         """Queue over capacity: what a new attempt would wait (inf where nothing serves)."""
         if self.sample is None:
             return None
-        row = self.sample.pools[self._pool(pool)].tolist()
+        row = self.sample.pools[self._pool(pool)]
         return _load(row[QUEUE], row[CAPACITY])
 
     def units(self, pool: str) -> int | None:
@@ -200,8 +201,7 @@ class SampledView:
     def _check_fail_frac(self, p: int, facts: UnitFacts, timeout_s: float) -> float:
         """Chance that a check of a good unit fails."""
         assert self.sample is not None
-        # Plain floats: scalars of NumPy are several times slower, and loops ask every period.
-        offered, served, _, queue, _, capacity, _ = self.sample.pools[p].tolist()
+        offered, served, _, queue, _, capacity, _ = self.sample.pools[p]
         if capacity <= 0.0:
             return 1.0
         rejected = 0.0
