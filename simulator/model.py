@@ -94,13 +94,15 @@ class Topology:
 
     def service_edge(self, name: str) -> int:
         """Index of the edge by which a service's first tries enter."""
-        first = int(np.searchsorted(self.edge_kind >= CLIENT, True))
-        return first + self.service_ids.index(name)
+        return self._n_dependencies + self.service_ids.index(name)
 
     def control_edge(self, name: str) -> int:
         """Index of the edge by which a control plane's operations reach their pool."""
-        first = int(np.searchsorted(self.edge_kind >= CLIENT, True))
-        return first + len(self.service_ids) + self.control_plane_ids.index(name)
+        return self._n_dependencies + len(self.service_ids) + self.control_plane_ids.index(name)
+
+    @property
+    def _n_dependencies(self) -> int:
+        return self.n_edges - len(self.service_ids) - len(self.control_plane_ids)
 
 
 def region_graph(region: Region) -> nx.DiGraph:
@@ -153,7 +155,7 @@ def build_topology(region: Region) -> Topology:
         zone_ids=zones,
         service_ids=tuple(s.id for s in services),
         control_plane_ids=tuple(c.id for c in planes),
-        units=ints([zone_units(p.units, zones, p.zones) for p in pools]).reshape(-1, len(zones)),
+        units=np.array([zone_units(p.units, zones, p.zones) for p in pools], dtype=np.int64),
         unit_rate_rps=floats([p.unit_rate or p.concurrency / p.service_time for p in pools]),
         concurrency=floats([float(p.concurrency) for p in pools]),
         service_s=floats([p.service_time for p in pools]),

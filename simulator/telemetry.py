@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Sample:
     scalars of NumPy are several times slower."""
     services: np.ndarray
     """(E, 5) float64, columns of the data plane's contract, one row per edge."""
+    facts: dict[int, UnitFacts] = field(default_factory=dict)
+    """Units per pool at that time, looked up when somebody asks; the past does not change."""
 
 
 class SampleBook:
@@ -118,13 +120,12 @@ class SampleBook:
 class SampledView:
     """The region as its newest visible sample shows it (a :class:`simulator.mechanism.View`)."""
 
-    __slots__ = ("_book", "_known", "_now_s", "sample")
+    __slots__ = ("_book", "_now_s", "sample")
 
     def __init__(self, book: SampleBook, now_s: float, sample: Sample | None) -> None:
         self._book = book
         self._now_s = now_s
         self.sample = sample
-        self._known: dict[int, UnitFacts] = {}
 
     @property
     def now_s(self) -> float:
@@ -221,10 +222,10 @@ class SampledView:
         return self._book.pool_index[name]
 
     def _facts(self, pool: int) -> UnitFacts:
-        facts = self._known.get(pool)
+        assert self.sample is not None
+        facts = self.sample.facts.get(pool)
         if facts is None:
-            assert self.sample is not None
-            facts = self._known[pool] = self._book.units_at(pool, self.sample.t_s)
+            facts = self.sample.facts[pool] = self._book.units_at(pool, self.sample.t_s)
         return facts
 
 

@@ -22,10 +22,13 @@ ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
 PER_FIRST_TRY, PER_SUCCESS = 1, 2
 TINY = 1e-9
 """Amounts (requests) below this are no work."""
-TOLERANCE = 1e-3
+TOLERANCE = 2e-3
 """Relative change of a flow that counts as a change (step control)."""
 LATENCY_TOLERANCE = 0.02
 """The same for the time that callees add."""
+SMALL_WORK = 0.01
+"""An operation's requests wait at a sleeping pool until they add up to this share of what the pool
+is offered within its memory."""
 LONGEST_BLOCK = 8
 """Flows are averaged over blocks of one memory of the pool, up to this many if they oscillate."""
 FOREVER = np.iinfo(np.int64).max
@@ -203,7 +206,8 @@ def _arrive(ctl, pools, edges, atts, in_edge, waiting, line, p, budget, noise):
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
-        first = a.issued + a.rate * (tick - a.issued_tick) * tick_s
+        first = a.issued + a.rate * (tick - a.issued_tick) * tick_s + a.work
+        edges[e].work = 0.0
         if ctl[0].stochastic == 1 and a.kind == CLIENT and first > 0.0:
             first = _draw(ctl, noise, first)
         edges[e].issued = 0.0
@@ -931,9 +935,14 @@ def touch_edge(arrays, e, rate, admit, inject):
     ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross, noise = (
         arrays
     )
-    _wake(ctl, pools, edges, atts, in_edge, edges[e].callee)
+    a = edges[e]
+    P = pools[a.callee]
+    edges[e].work += inject
+    if inject > 0.0 and P.awake == 0 and a.work < SMALL_WORK * P.offered_r * P.window * P.h:
+        return
+    _wake(ctl, pools, edges, atts, in_edge, a.callee)
     tick = ctl[0].tick
-    edges[e].issued += edges[e].rate * (tick - edges[e].issued_tick) * ctl[0].tick_s + inject
+    edges[e].issued += a.rate * (tick - a.issued_tick) * ctl[0].tick_s
     edges[e].issued_tick = tick
     edges[e].rate = rate
     edges[e].admit = admit

@@ -68,6 +68,7 @@ EDGE = np.dtype(
         ("jitter", _I), ("budget", _I), ("ratio", _F), ("bucket", _F),
         # --- calls issued by the caller
         ("rate", _F), ("issued", _F), ("issued_tick", _I), ("admit", _F), ("rate_new", _F),
+        ("work", _F),
         # --- outcome of first tries, as the caller learns it
         ("p_ok", _F), ("latency", _F), ("done_r", _F), ("held", _F),
         ("p_new", _F), ("latency_new", _F), ("done_new", _F),
