@@ -53,13 +53,20 @@ class Sample:
     """One sample of the whole region."""
 
     t_s: float
-    pools: list[list[float]]
-    """P rows of 7, columns of the data plane's contract; plain floats, because loops ask often and
-    scalars of NumPy are several times slower."""
+    pools: np.ndarray
+    """(P, 7) float64, columns of the data plane's contract."""
     services: np.ndarray
     """(E, 5) float64, columns of the data plane's contract, one row per edge."""
     facts: dict[int, UnitFacts] = field(default_factory=dict)
     """Units per pool at that time, looked up when somebody asks; the past does not change."""
+    _rows: list[list[float]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[list[float]]:
+        """``pools`` in plain floats: loops ask often, and NumPy's scalars are slow."""
+        if not self._rows:
+            self._rows.extend(self.pools.tolist())
+        return self._rows
 
 
 class SampleBook:
@@ -102,7 +109,7 @@ class SampleBook:
                 self.n_lost += 1
                 continue
             time_s = float(t_s[i])
-            self._seen.append(Sample(time_s, pools[i].tolist(), services[i]))
+            self._seen.append(Sample(time_s, pools[i], services[i]))
             self._times_s.append(time_s)
 
     def _lost(self, pools: np.ndarray) -> bool:
@@ -151,21 +158,21 @@ class SampledView:
             row = self.sample.services[edge].tolist()
             answered_rps = row[OK] + row[FAILED]
             return row[OK] / answered_rps if answered_rps > 0.0 else None
-        share = self.sample.pools[self._pool(name)][SUCCESS]
+        share = self.sample.rows[self._pool(name)][SUCCESS]
         return None if math.isnan(share) else share
 
     def utilisation_frac(self, pool: str) -> float | None:
         """Attempt rate over full capacity; inf where attempts find no capacity at all."""
         if self.sample is None:
             return None
-        row = self.sample.pools[self._pool(pool)]
+        row = self.sample.rows[self._pool(pool)]
         return _load(row[OFFERED], row[CAPACITY])
 
     def queue_wait_s(self, pool: str) -> float | None:
         """Queue over capacity: what a new attempt would wait (inf where nothing serves)."""
         if self.sample is None:
             return None
-        row = self.sample.pools[self._pool(pool)]
+        row = self.sample.rows[self._pool(pool)]
         return _load(row[QUEUE], row[CAPACITY])
 
     def units(self, pool: str) -> int | None:
@@ -202,7 +209,7 @@ class SampledView:
     def _check_fail_frac(self, p: int, facts: UnitFacts, timeout_s: float) -> float:
         """Chance that a check of a good unit fails."""
         assert self.sample is not None
-        offered, served, _, queue, _, capacity, _ = self.sample.pools[p]
+        offered, served, _, queue, _, capacity, _ = self.sample.rows[p]
         if capacity <= 0.0:
             return 1.0
         rejected = 0.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -28,7 +30,7 @@ from simulator.telemetry import SampleBook
 from simulator.trace import POOL_COLUMNS, Log, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from simulator.flow.contract import Crossing, DataPlane
     from simulator.model import Topology
@@ -39,6 +41,22 @@ if TYPE_CHECKING:
 Backend = Literal["compiled", "reference"]
 GUARDS_VARIABLE: Final = "SIMULATOR_GUARDS"
 """Environment variable that turns the conservation checks on when it is ``1``."""
+
+
+COLLECT_AFTER: Final = 100_000
+"""New objects between two garbage collections during a run. Records are kept and form no cycles;
+looking through them every 700 objects took a sixth of the time."""
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Let Python collect garbage less often for a while."""
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -181,7 +199,8 @@ class Run:
             On Ctrl-C; with the trace so far.
         """
         try:
-            self.sim.run_to(float(self.scenario.horizon))
+            with rare_collections():
+                self.sim.run_to(float(self.scenario.horizon))
         except KeyboardInterrupt:
             raise RunInterrupted(self.trace({**provenance, "interrupted": True})) from None
         trace = self.trace(provenance)
