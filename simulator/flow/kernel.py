@@ -707,13 +707,35 @@ def _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
 
 
 @_compiled
+def _would_cross(pools, edges, in_edge, p, span):
+    """Tell whether a smoothed share has still to cross its threshold to get to its mean.
+
+    A sleeper's shares are at their means at once: an alarm would come too early.
+    """
+    P = pools[p]
+    done = P.ref_ok + P.ref_bad
+    if P.watch >= 0.0 and done > TINY and _look(P.ref_ok / done, P.watch, P.is_below) != P.is_below:
+        return True
+    for i in range(P.in0, P.in1):
+        a = edges[in_edge[i]]
+        ok = (a.ok - a.b_ok) / span
+        done = ok + (a.failed - a.b_failed) / span
+        if a.watch >= 0.0 and done > TINY and _look(ok / done, a.watch, a.is_below) != a.is_below:
+            return True
+    return False
+
+
+@_compiled
 def _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
     """Put a steady pool to sleep with the mean flows of its last block, still to be published.
 
-    Returns False when a drift reaches a bound so soon that sleep does not pay.
+    Returns False when a drift reaches a bound so soon that sleep does not pay, or a watched share
+    is under way.
     """
     P = pools[p]
     span = P.block * P.h
+    if _would_cross(pools, edges, in_edge, p, span):
+        return False
     horizon = 1e18
     drift = P.ref_d_old
     if drift < 0.0:

@@ -150,7 +150,7 @@ class FlowPlane:
         eff, hold, s = float(p["eff"]), float(p["hold"]), float(p["s"])
         if p["rate"] <= 0.0 or eff <= 0.0:
             return Outlook(0.0 if p["room_max"] <= 0.0 else 1.0, math.inf, math.inf, 0.0)
-        wait = 0.0 if p["lifo"] else float(p["q"]) / eff
+        wait = 0.0 if p["lifo"] else max(0.0, float(p["q"])) / eff
         return Outlook(float(p["accept"]), wait, wait + s + hold, float(p["p_down"]))
 
     def pool_success(self, pool: int) -> float:
