@@ -33,7 +33,9 @@ def pool(edge: E, *, mutant: Mutant = unchanged, **fields) -> Topology:
 
 def run(topology: Topology, script: list[Change], end_s: float) -> FlowPlane:
     """Let the script happen to the flow, sampled every second."""
-    return tell(FlowPlane(topology, sample_period_s=1.0), script, end_s).plane
+    plane = FlowPlane(topology, sample_period_s=1.0)
+    tell(plane, script, end_s)
+    return plane
 
 
 def edge_rows(plane: FlowPlane) -> np.ndarray:
@@ -59,12 +61,12 @@ def check_threshold(
         f"with {retries} retries overload sustains itself above C/(r+1), whatever the backoff",
         "lam* = C/(r+1)",
         "Huang et al., OSDI 2022, theorem 2 with w_L* = r+1",
-        f"C = 1000/s, T = 1 s, outage of {outage_s:g} s, {280 - outage_s:g} s to come back",
+        f"C = 1000/s, T = 1 s, outage of {outage_s:g} s, 25 min to come back",
     )
     topology = pool(E("a", retries=retries, **edge), mutant=mutant)
 
     def recovers(rate: float) -> bool:
-        return success(run(topology, outage(rate, length_s=outage_s), 300.0)) > 0.5
+        return success(run(topology, outage(rate, length_s=outage_s), 1520.0)) > 0.5
 
     theory = FULL / (retries + 1)
     observed = boundary(recovers, 0.5 * theory, min(1.9 * theory, 990.0))
