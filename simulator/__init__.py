@@ -6,8 +6,8 @@ The public API is the list ``__all__`` and nothing else. Names are imported on f
 Examples
 --------
 >>> from simulator import load_scenario, simulate, compute_metrics  # doctest: +SKIP
->>> trace = simulate(load_scenario("scenarios/retry-storm.yaml"), seed=1)  # doctest: +SKIP
->>> compute_metrics(trace).recovery_s  # doctest: +SKIP
+>>> trace = simulate(load_scenario("scenarios/steady-day.yaml"), seed=1)  # doctest: +SKIP
+>>> compute_metrics(trace).ttr_s  # doctest: +SKIP
 """
 
 from importlib import import_module

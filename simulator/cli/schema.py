@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
+HELP: Final = """Write the JSON Schema (2020-12) of scenario and region files.
 
-@click.command(name="schema", short_help="Write the JSON Schema of scenario files.")
+It knows every mechanism that is installed. Editors with a YAML language server read it where the
+first line of a file says so, with a path that is relative to the file:
+
+\b
+  # yaml-language-server: $schema=schema.json
+
+\b
+Examples:
+  simulator schema | jq .title
+  simulator schema --out scenarios/schema.json    renews the copy of the repository
+
+Exit codes: 0 done, 2 the input is wrong, 3 a bug of this program.
+"""
+
+
+@click.command(name="schema", help=HELP, short_help="Write the JSON Schema of scenario files.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, writable=True),
@@ -13,17 +31,7 @@ import click
     help="Write to a file instead of the terminal.",
 )
 def cmd(out: str | None) -> None:
-    r"""Write the JSON Schema (2020-12) of scenario and region files.
-
-    It knows every mechanism that is installed. Editors with a YAML language server read it where
-    the first line of a file says so:
-
-    \b
-      # yaml-language-server: $schema=schema.json
-
-    The path is relative to the file. The copy of the repository is renewed with
-    simulator schema --out scenarios/schema.json
-    """
+    """Write the JSON Schema to a file or to the terminal."""
     from pathlib import Path
 
     from simulator.scenario.json_schema import schema_text

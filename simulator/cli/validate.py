@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 BAD_INPUT: Final = 2
 
 
-@click.command(name="validate", short_help="Report every problem of scenario and region files.")
+HELP: Final = """Check scenario and region files and report every problem at once.
+
+A problem is one line, FILE:LINE:COLUMN: path: what is wrong [code] (what to write). The codes are
+stable and listed in simulator/scenario/codes.py. A shipped scenario may be named by its id.
+
+\b
+Examples:
+  simulator validate my-scenario.yaml
+  simulator validate scenarios/*.yaml --json
+  simulator validate steady-day --set demand.shape.factor=1.2
+
+Exit codes: 0 all files are valid, 2 some file has a problem, 3 a bug of this program.
+"""
+
+
+@click.command(
+    name="validate", help=HELP, short_help="Report every problem of scenario and region files."
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--set",
@@ -27,12 +44,7 @@ BAD_INPUT: Final = 2
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of text.")
 @click.pass_context
 def cmd(ctx: click.Context, files: Sequence[str], overrides: Sequence[str], as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
-    """Check scenario and region files and report every problem at once.
-
-    A problem is one line, FILE:LINE:COLUMN: path: what is wrong [code] (what to write). The codes
-    are stable and listed in simulator/scenario/codes.py. The exit code is 2 if any file has a
-    problem, else 0.
-    """
+    """Check files; print what they are, or every problem."""
     results = [_check(file, overrides) for file in files]
     if as_json:
         import json

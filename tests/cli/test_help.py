@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from click import Context
@@ -13,7 +12,6 @@ HEAVY = (
     "numba", "numpy", "pandas", "matplotlib", "scipy", "networkx", "simpy", "pydantic", "pyarrow",
     "rich", "yaml",
 )  # fmt: skip
-HELP_S_MAX = 0.3
 
 
 def imported(env, *args):
@@ -39,17 +37,6 @@ def test_help_of_a_verb_imports_nothing_heavy(subprocess_env, verb):
     assert not imported(subprocess_env, verb, "--help") & set(HEAVY)
 
 
-def test_help_is_fast(subprocess_env):
-    command = [sys.executable, "-c", "from simulator.cli import main; main(['--help'])"]
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run(command, capture_output=True, env=subprocess_env, check=True, timeout=60)
-        times.append(time.perf_counter() - start)
-    # The best of five: a busy machine is not what is measured.
-    assert min(times) < HELP_S_MAX
-
-
 def test_help_names_every_verb_and_the_exit_codes(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -59,7 +46,7 @@ def test_help_names_every_verb_and_the_exit_codes(capsys):
     assert "Exit codes: 0 done, 1 an expectation failed, 2 the input is wrong," in text
 
 
-@pytest.mark.parametrize("verb", ["run", "list", "explain", "check"])
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_help_of_a_verb_has_examples_and_exit_codes(capsys, verb):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out
