@@ -25,7 +25,7 @@ success falls below ``stop_below``, or when nothing can be seen.
 
 Source: shape of the reported event of December 2025 (Financial Times, 2026-02-20; disputed by the
 provider); defects from Diskerase, an empty set read as everything (Site Reliability Engineering,
-chapters 7 and 13, THEORY 6), S3 2017-02-28, wrong scope (AWS message 41926), and Reddit 2016-08-11,
+chapters 7 and 13), S3 2017-02-28, wrong scope (AWS message 41926), and Reddit 2016-08-11,
 stale inventory.
 
 Defaults:

@@ -3,7 +3,7 @@
 Equation: rate of a unit = ``factor`` times its full rate, from ``at`` until ``at + for``.
 
 Source: capacity-decreasing trigger of Huang et al., "Metastable Failures in the Wild", OSDI 2022,
-section 2: C_org(t) (THEORY 1.2).
+section 2: C_org(t).
 
 Defaults:
 

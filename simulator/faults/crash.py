@@ -5,7 +5,7 @@ failed; ``repair_after`` later the same number of them boots again. Failed units
 pool's queue is divided among the rest.
 
 Source: capacity-decreasing trigger of Huang et al., "Metastable Failures in the Wild", OSDI 2022,
-section 2 (THEORY 1.2).
+section 2.
 
 Defaults:
 

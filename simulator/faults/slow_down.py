@@ -1,10 +1,10 @@
 """Requests of a pool take longer for a while: a slow disk, a lossy network, a cold dependency.
 
 Equation: service time = ``factor`` times the declared one, from ``at`` until ``at + for``. A
-worker is held longer, so capacity falls to 1/factor and callers block longer (THEORY F13, F14).
+worker is held longer, so capacity falls to 1/factor and callers block longer (MODEL.md, F14).
 
 Source: Huang et al., "Metastable Failures in the Wild", OSDI 2022, section 5 (latency as trigger);
-THEORY F14 for callers.
+MODEL.md, F14, for callers.
 
 Defaults:
 

@@ -4,7 +4,7 @@ Equation: all units of the zone, in every pool, serve nothing from ``at`` until 
 equal shares over n zones the region keeps (n - 1)/n of its capacity, so it holds its load only when
 it ran below that (static stability: three zones, at most 2/3).
 
-Source: static stability with availability zones, Amazon Builders' Library (THEORY 6).
+Source: static stability with availability zones, Amazon Builders' Library.
 
 Defaults:
 

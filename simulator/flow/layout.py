@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from simulator.model import Topology
 
 STEPS_PER_TIMEOUT = 20
-"""Steps per shortest timeout of a pool (THEORY 2.3: 3 % error of tipping times)."""
-SERVICE_TIMES_PER_STEP = 4.0
-"""A step is never longer than this many mean service times where the timeout is shorter than
-five of them (resolves the tail of the service time; see MODEL, step control)."""
+"""Steps per shortest timeout of a pool (E17: tipping times are wrong by 1 to 4 %)."""
 SMOOTHING_S = 5.0
 """Time constant of the success shares that are watched."""
 
@@ -151,8 +148,6 @@ def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
     shortest = np.full(topology.n_pools, 30.0)
     np.minimum.at(shortest, topology.edge_callee, topology.edge_timeout_s)
     h = shortest / STEPS_PER_TIMEOUT
-    tight = shortest < 5.0 * topology.service_s
-    h = np.where(tight, np.minimum(h, topology.service_s / SERVICE_TIMES_PER_STEP), h)
     tick = float(h.min())
     return tick, 2 ** np.floor(np.log2(h / tick) + 1e-9).astype(np.int64)
 

@@ -6,14 +6,14 @@ Equation: with S units in service, U declared and the floor F = max(ceil(``frac_
 proportion to its units, and is cut to what the tightest zone can spare.
 
 Source: remedy after the S3 event of 2017-02-28, refuse removals that take a subsystem below its
-minimum required capacity (AWS message 41926, THEORY 6); minimum of healthy hosts whose loss caused
+minimum required capacity (AWS message 41926); minimum of healthy hosts whose loss caused
 the Seoul DNS event of 2018-11-22, validated since (AWS message 74876).
 
 Defaults:
 
 * ``pools``: neutral, every pool.
 * ``frac_min`` 66 %: source, a rolling deployment keeps at least 66 % of the boxes in service
-  (Liguori, Amazon Builders' Library, THEORY 6).
+  (Liguori, Amazon Builders' Library).
 * ``units_min`` 0: neutral.
 * ``per_zone``: neutral, off.
 * ``verbs`` remove, drain: the words of the sources; others take failed units too.

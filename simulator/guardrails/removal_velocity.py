@@ -6,8 +6,8 @@ left it is refused. The smaller of the pool's and the region's answer counts. Wh
 the window, also an exempt actor. Detection and containment of t hours then bound the loss of a pool
 by L * (t/window + 1).
 
-Source: remedy after the S3 event of 2017-02-28, "remove capacity more slowly" (AWS message 41926,
-THEORY 6); hourly cap on removals after the Seoul DNS event of 2018-11-22 (AWS message 74876).
+Source: remedy after the S3 event of 2017-02-28, "remove capacity more slowly" (AWS message 41926);
+hourly cap on removals after the Seoul DNS event of 2018-11-22 (AWS message 74876).
 Neither says how much.
 
 Defaults:

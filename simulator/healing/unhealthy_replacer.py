@@ -9,7 +9,7 @@ fails open (replaces nothing) where more than ``fail_open_above`` looks broken.
 
 Source: health checks and fail-open of the AWS Application Load Balancer (user guide, "Health checks
 for your target groups"); deep checks can remove a fleet at once (Amazon Builders' Library,
-THEORY 6).
+"Implementing health checks").
 
 Defaults:
 

@@ -26,8 +26,9 @@ Steps and milestones:
 
 Source: page response, Site Reliability Engineering, chapter 11 (target of 5 min); times to
 identification in 43 public post-mortems, p50 32 min, p75 67 min (data set of ISSRE 2022,
-github.com/IntelligentDDS/Post-mortems-Analysis); log-normal times (THEORY 4 and 5); share to be
-shed, THEORY F6. Chance of each purpose has a stream of its own, so that arms stay aligned.
+github.com/IntelligentDDS/Post-mortems-Analysis); log-normal times (Davidovic, Incident Metrics in
+SRE, 2021); share to be shed, MODEL.md, F6. Chance of each purpose has a stream of its own, so that
+arms stay aligned.
 
 Defaults:
 

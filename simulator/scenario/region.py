@@ -28,7 +28,7 @@ class Spec(BaseModel):
 
 
 class RetryBudget(Spec):
-    """Token bucket that pays for retries (THEORY F10)."""
+    """Token bucket that pays for retries (MODEL.md, F10)."""
 
     deposit: Literal["per_first_try", "per_success"]
     """What puts tokens into the bucket. The two kinds fail differently under overload."""
