@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from worlds import one_pool
+from worlds import layered, one_pool
 
 from simulator.flow import layout
 from simulator.flow.plane import FlowPlane
+from simulator.sampling import Streams
 
 FULL_RPS = 1000.0
 LOADS = (0.3, 0.5, 0.7, 0.9)
@@ -104,6 +105,70 @@ def sleep_table() -> list[dict[str, Any]]:
     return rows
 
 
+def region_run(seed: int, *, adaptive: bool) -> tuple[np.ndarray, float, int]:
+    """Cut three pools to a fifth for five minutes, later stop all traffic; 40 minutes in all.
+
+    Returns the success share of all services by 10 s, lost first tries, pool-steps.
+    """
+    topology = layered(25, seed=seed, tight_frac=0.0)
+    plane = FlowPlane(topology, sample_period_s=10.0, adaptive=adaptive)
+    entries = np.flatnonzero(topology.edge_caller < 0)
+    for t_s, rate_rps, share in (
+        (0.0, 800.0, 1.0),
+        (120.0, 800.0, 0.2),
+        (420.0, 800.0, 1.0),
+        (1200.0, 0.0, 1.0),
+        (1500.0, 600.0, 1.0),
+    ):
+        plane.advance(t_s)
+        for edge in entries:
+            plane.set_demand(int(edge), rate_rps)
+        for pool in Streams(seed).stream("hit").choice(25, 3, replace=False):
+            rate, workers = topology.unit_rate_rps[pool], topology.concurrency[pool]
+            full = 100.0 * share
+            plane.set_capacity(int(pool), rate_rps=full * rate, workers=full * workers, units=full)
+    plane.advance(2400.0)
+    rows = plane.samples()[2][:, entries]
+    first, ok = rows[:, :, 0].sum(axis=1), rows[:, :, 1].sum(axis=1)
+    success = np.where(first > 1.0, np.minimum(1.0, ok / np.maximum(1.0, first)), 1.0)
+    return success, 10.0 * float(rows[:, :, 2].sum()), plane.steps
+
+
+def region_table() -> list[dict[str, Any]]:
+    """Success and lost first tries of whole regions, with and without sleeping pools."""
+    rows = []
+    for seed in range(1, 7):
+        fine, sleepy = (region_run(seed, adaptive=adaptive) for adaptive in (False, True))
+        off = np.abs(fine[0] - sleepy[0])
+        rows.append(
+            {
+                "seed": seed,
+                "lowest": float(fine[0].min()),
+                "last": (float(fine[0][-1]), float(sleepy[0][-1])),
+                "success_off": (float(off.max()), float(off.mean())),
+                "lost": (fine[1], sleepy[1]),
+                "pool_steps": (fine[2], sleepy[2]),
+            }
+        )
+    return rows
+
+
+def show_regions(rows: list[dict[str, Any]]) -> None:
+    print()
+    print(
+        "| region | success: lowest, last | sleeping: largest and mean difference "
+        "| lost first tries, fine | sleeping | pool-steps |"
+    )
+    print("|---" * 6 + "|")
+    for row in rows:
+        (fine, sleepy), (largest, mean) = row["lost"], row["success_off"]
+        print(
+            f"| {row['seed']} | {row['lowest']:.2f}, {row['last'][0]:.2f} | {largest:.4f}, "
+            f"{mean:.5f} | {fine:,.0f} | {100 * (sleepy / fine - 1):+.3f} % "
+            f"| {row['pool_steps'][0]:,} → {row['pool_steps'][1]:,} |"
+        )
+
+
 def show(steps: list[dict[str, Any]], sleeps: list[dict[str, Any]]) -> None:
     head = " | ".join(f"T/{n}" for n in STEPS)
     print(f"| s/T | load | D* at T/{FINEST} | {head} | sleeping, at T/20 |")
@@ -136,10 +201,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", help="also write the numbers to this file")
     options = parser.parse_args()
-    steps, sleeps = step_table(), sleep_table()
+    steps, sleeps, regions = step_table(), sleep_table(), region_table()
     show(steps, sleeps)
+    show_regions(regions)
     if options.json:
-        text = json.dumps({"steps": steps, "sleeps": sleeps}, indent=1)
+        text = json.dumps({"steps": steps, "sleeps": sleeps, "regions": regions}, indent=1)
         Path(options.json).write_text(text + "\n", encoding="utf-8")
 
 

@@ -56,7 +56,7 @@ def one_pool(*, service_s: float = 0.1, retries: int = 3, queue: float = np.inf)
     )
 
 
-def layered(n_pools: int, *, seed: int = 1, depth: int = 5) -> Topology:
+def layered(n_pools: int, *, seed: int = 1, depth: int = 5, tight_frac: float = 0.05) -> Topology:
     """Build layers of pools with three incoming edges each, unequal head-room and two retries.
 
     With one common head-room a saturated caller would put its callees exactly at capacity, where
@@ -79,7 +79,7 @@ def layered(n_pools: int, *, seed: int = 1, depth: int = 5) -> Topology:
     for a, b, c in zip(caller, callee, calls, strict=True):  # callers come before callees
         if a >= 0:
             demand[b] += c * demand[a]
-    tight = rng.random(n_pools) < 0.05
+    tight = rng.random(n_pools) < tight_frac
     room = np.where(tight, rng.uniform(0.6, 0.9, n_pools), rng.uniform(1.2, 1.8, n_pools))
     n = len(caller)
     return arrays(

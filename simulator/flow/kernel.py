@@ -634,7 +634,7 @@ def _crossed(ctl, cross, code, below):
 
 @_compiled
 def _look(share, watch, is_below):
-    """Return the new side of a watched share: 1 below, 0 above."""
+    """Return the new side of a watched share (E16): 1 below, 0 above."""
     if is_below == 0:
         return 1 if share < watch else 0
     return 0 if share >= watch + HYSTERESIS * (1.0 - watch) else 1
@@ -856,7 +856,7 @@ def _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows):
 
 @_compiled
 def _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake):
-    """Put to sleep the pools whose mean flows have not changed from block to block.
+    """Put to sleep the pools whose mean flows have not changed from block to block (E18).
 
     Between the steps of a tick and their publication: what a neighbour publishes now wakes the
     sleeper, instead of being taken for what it fell asleep with.

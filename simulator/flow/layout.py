@@ -144,7 +144,7 @@ class Arrays(NamedTuple):
 
 
 def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
-    """Return ``(tick_s, h_ticks (P,))``: every pool steps at a power of two of the tick."""
+    """Return ``(tick_s, h_ticks (P,))``: every pool steps at a power of two of the tick (E17)."""
     shortest = np.full(topology.n_pools, 30.0)
     np.minimum.at(shortest, topology.edge_callee, topology.edge_timeout_s)
     h = shortest / STEPS_PER_TIMEOUT

@@ -33,10 +33,14 @@ def test_kernel_and_c_do_the_same(tmp_path, subprocess_env):
 def test_step_control_prints_the_tables_of_the_model(tmp_path, subprocess_env):
     results, text = run("step_control.py", tmp_path / "steps.json", env=subprocess_env)
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(tables) == 2 + len(results["steps"]) + 2 + len(results["sleeps"])
+    assert len(tables) == 6 + sum(len(rows) for rows in results.values())
     worst = max(abs(row["errors"]["20"]) for row in results["steps"])
     assert worst < 0.06
     assert max(abs(row["adaptive"]) for row in results["steps"]) < 0.02
     for row in results["sleeps"]:
         fine, sleepy = row["lost"]
         assert sleepy == pytest.approx(fine, rel=0.01)
+    for row in results["regions"]:
+        fine, sleepy = row["lost"]
+        assert sleepy == pytest.approx(fine, rel=0.01)
+        assert row["success_off"][1] < 0.01
