@@ -1,7 +1,6 @@
 /* The fine-step loop of simulator/flow/kernel.py in C, on the same arrays: the yardstick of
    benchmarks/kernel.py. The structs are generated from the dtypes of simulator/flow/layout.py
-   (layout.h). No noise, no sleep, no watches, no samples: what a step costs when all pools are
-   awake. */
+   (layout.h). No noise, no sleep, no samples: what a step costs when all pools are awake. */
 #include "layout.h"
 #include <math.h>
 
@@ -10,6 +9,7 @@ enum { ZOMBIE, CANCEL, DEADLINE_AWARE };
 enum { NO_BUDGET, PER_FIRST_TRY, PER_SUCCESS };
 #define TINY 1e-9
 #define CERTAIN 16.0
+#define HYSTERESIS 0.1
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -19,6 +19,7 @@ static edge_t *edges;
 static att_t *atts;
 static const int64_t *in_edge, *out_edge;
 static double *waiting, *late, *dead, *line;
+static int64_t *cross, cross_max, n_edges;
 
 static void back_later(edge_t *a, int64_t k, double amount, int64_t steps) {
   pool_t *P = pools + a->callee;
@@ -209,13 +210,13 @@ static void discard(pool_t *P, int64_t slot, double age_s) {
 
 static double serve(pool_t *P, double budget, double *ok) {
   int64_t n = P->n_slot, oldest = MIN(P->oldest + 1, n - 1), age = P->lifo ? 0 : oldest;
-  double left = budget, served = 0.0;
+  double left = budget, served = 0.0, wasted = 0.0; /* summed apart, as in the kernel */
   if (!P->lifo && P->d_old > 0.0) {
     double x = MIN(left, P->d_old);
     P->d_old -= x;
     P->q -= x;
     left -= x;
-    served += x;
+    wasted += x;
   }
   while (left > TINY && P->q > TINY && age >= 0 && age <= oldest) {
     int64_t slot = (P->head - age + n) % n, base = P->ring + slot * P->n_col;
@@ -228,7 +229,8 @@ static double serve(pool_t *P, double budget, double *ok) {
       *ok += serve_slot(P, slot, age * P->h, frac, &alive);
       gone = dead[P->dead + slot] * frac;
       dead[P->dead + slot] -= gone;
-      served += alive + gone;
+      served += alive;
+      wasted += gone;
       left -= alive + gone;
       P->q -= alive + gone;
       if (frac < 1.0) break;
@@ -243,14 +245,14 @@ static double serve(pool_t *P, double budget, double *ok) {
     double x = MIN(left, P->d_old);
     P->d_old -= x;
     P->q -= x;
-    served += x;
+    wasted += x;
   }
   P->oldest = oldest;
   if (P->q <= TINY) {
     P->oldest = 0;
     if (P->in_ring <= TINY) P->q = 0.0;
   }
-  return served;
+  return served + wasted;
 }
 
 static double settle(pool_t *P) {
@@ -326,6 +328,18 @@ static void step(pool_t *P) {
   ctl->steps += 1;
 }
 
+static void look(double share, double watch, int64_t *is_below, int64_t code) {
+  int64_t below, *row;
+  if (watch < 0.0) return;
+  below = *is_below ? !(share >= watch + HYSTERESIS * (1.0 - watch)) : share < watch;
+  if (below == *is_below) return;
+  *is_below = below;
+  if (ctl->n_cross >= cross_max) return;
+  row = cross + 3 * ctl->n_cross++;
+  row[0] = ctl->tick, row[1] = code, row[2] = below;
+  ctl->stop |= 1;
+}
+
 static void publish(pool_t *P) {
   for (int64_t i = P->out0; i < P->out1; i++) {
     edge_t *a = edges + out_edge[i];
@@ -341,20 +355,30 @@ static void publish(pool_t *P) {
     a->latency = a->latency_new;
     a->done_r = a->done_new;
   }
+  for (int64_t i = P->in0; i < P->in1; i++) {
+    edge_t *a = edges + in_edge[i];
+    look(a->share, a->watch, &a->is_below, in_edge[i]);
+  }
+  look(P->share, P->watch, &P->is_below, n_edges + (P - pools));
 }
 
-void advance(ctl_t *ctl_, pool_t *pools_, edge_t *edges_, att_t *atts_, const int64_t *in_edge_,
-             const int64_t *out_edge_, double *waiting_, double *late_, double *dead_,
-             double *line_, int64_t n_pools, int64_t target) {
+/* Go to a tick; returns 0 if a watched share that crossed its threshold stopped it before. */
+int64_t advance(ctl_t *ctl_, pool_t *pools_, edge_t *edges_, att_t *atts_, const int64_t *in_edge_,
+                const int64_t *out_edge_, double *waiting_, double *late_, double *dead_,
+                double *line_, int64_t *cross_, int64_t n_pools, int64_t n_edges_,
+                int64_t cross_max_, int64_t target) {
   ctl = ctl_, pools = pools_, edges = edges_, atts = atts_;
   in_edge = in_edge_, out_edge = out_edge_;
   waiting = waiting_, late = late_, dead = dead_, line = line_;
-  while (ctl->tick < target) {
+  cross = cross_, n_edges = n_edges_, cross_max = cross_max_;
+  while (ctl->read_cross >= ctl->n_cross) {
     int64_t next = (ctl->tick / ctl->stride + 1) * ctl->stride;
+    if (ctl->tick >= target) return 1;
     ctl->tick = MIN(target, next);
     for (int64_t p = 0; p < n_pools; p++)
       if (ctl->tick % pools[p].h_ticks == 0) step(pools + p);
     for (int64_t p = 0; p < n_pools; p++)
       if (ctl->tick % pools[p].h_ticks == 0) publish(pools + p);
   }
+  return 0;
 }
