@@ -2,7 +2,8 @@
 
 What it models: a loop that takes hosts out of service (for patching, rebalancing) and puts none
 back while it believes that more may go. Its floor fell to a built-in value that is far too small.
-It never ends: hosts that are put back are taken again until somebody pauses it.
+It never ends: hosts that are put back are taken again until somebody pauses it. Its rounds have no
+fixed phase to the clocks of others: the first comes within one period of ``start``, by chance.
 
 Equation: with U units declared and S in service, every minute min(``frac_per_min`` * U,
 S - ``floor_frac`` * U) units are taken, whatever happens to the customers.
@@ -54,11 +55,13 @@ class HostManagerFloorLost:
         self._config = config
         self._pools = select(config.pools, context.pools)
         self._declared = context.declared
+        self._first_wait_s = float(context.rng.random()) * config.period
 
     def run(self) -> Commands:
         """Take units in every round, for ever."""
         c = self._config
         due = dict.fromkeys(self._pools, 0.0)
+        yield Wait(self._first_wait_s)
         while True:
             for pool in self._pools:
                 declared = self._declared[pool]
