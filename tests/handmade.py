@@ -20,7 +20,7 @@ region:
   zones: [a, b]
   basis: {"*": assumption}
   pools:
-    - {id: front, units: 40, concurrency: 8, service_time: 20ms, boot_time: 3min, queue_per_unit: 16}
+    - {id: front, units: 40, concurrency: 8, service_time: 20ms, boot_time: 3m, queue_per_unit: 16}
     - {id: store, units: 20, concurrency: 16, service_time: 10ms}
   dependencies:
     - {from: front, to: store, timeout: 500ms}
