@@ -90,9 +90,10 @@ class SampleBook:
         self.units_at = units_at
         self.pool_index = {name: i for i, name in enumerate(topology.pool_ids)}
         self.edge_index = {name: topology.service_edge(name) for name in topology.service_ids}
-        self.deterministic = topology.deterministic
-        self.queue_per_unit = topology.queue_per_unit
-        self.declared = topology.units.sum(axis=1)
+        # Plain numbers: looked at for every pool in every round of every loop.
+        self.deterministic: list[bool] = topology.deterministic.tolist()
+        self.queue_per_unit: list[float] = topology.queue_per_unit.tolist()
+        self.declared: list[int] = topology.units.sum(axis=1).tolist()
         self.n_taken = 0
         """Samples taken, the lost ones included."""
         self.n_lost = 0
@@ -177,14 +178,14 @@ class SampledView:
 
     def units(self, pool: str) -> int | None:
         """Units in service or warming."""
-        return None if self.sample is None else self._facts(self._pool(pool)).serving
+        return None if self.sample is None else self._facts(self._book.pool_index[pool]).serving
 
     def units_frac(self, pool: str) -> float | None:
         """Units in service or warming over declared units."""
         if self.sample is None:
             return None
         p = self._pool(pool)
-        return self._facts(p).serving / int(self._book.declared[p])
+        return self._facts(p).serving / self._book.declared[p]
 
     def health_fail_frac(self, pool: str, timeout_s: float) -> float | None:
         """Share of health checks that fail: broken units, and good ones that answer too late.
@@ -198,13 +199,14 @@ class SampledView:
         """
         if self.sample is None:
             return None
-        p = self._pool(pool)
+        p = self._book.pool_index[pool]
         facts = self._facts(p)
-        units = facts.serving + facts.failed
+        serving, failed = facts.serving, facts.failed
+        units = serving + failed
         if units == 0:
             return None
         good_fail_frac = self._check_fail_frac(p, facts, timeout_s)
-        return (facts.failed + facts.serving * good_fail_frac) / units
+        return (failed + serving * good_fail_frac) / units
 
     def _check_fail_frac(self, p: int, facts: UnitFacts, timeout_s: float) -> float:
         """Chance that a check of a good unit fails."""
@@ -213,7 +215,7 @@ class SampledView:
         if capacity <= 0.0:
             return 1.0
         rejected = 0.0
-        bound = float(self._book.queue_per_unit[p]) * facts.serving
+        bound = self._book.queue_per_unit[p] * facts.serving
         if queue >= FULL_FRAC * bound and offered > served:
             rejected = 1.0 - served / offered
         left_s = timeout_s - queue / capacity

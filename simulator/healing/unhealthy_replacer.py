@@ -31,6 +31,9 @@ from simulator.registry import register
 from simulator.scenario.region import Spec
 from simulator.units import Count, Duration, Fraction
 
+SURELY_NONE = 0.5
+"""Broken units below which the loop cannot find a whole one."""
+
 
 @register("healing", "unhealthy_replacer")
 class UnhealthyReplacer:
@@ -79,6 +82,8 @@ class UnhealthyReplacer:
             seen.clear()
             return 0
         seen.append(failing)
+        if failing * max(units, self._declared[pool]) < SURELY_NONE:  # healthy: ask no further
+            return 0
         if len(seen) < c.threshold or not min(seen):
             return 0
         if c.fail_open_above is not None and failing > c.fail_open_above:
