@@ -134,7 +134,9 @@ def _expire(pools, edges, atts, in_edge, waiting, late, dead, line, p):
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         age = edges[e].n_age
-        slot = (P.head - age + n) % n
+        slot = P.head - age
+        if slot < 0:
+            slot += n
         base = P.ring + slot * m + edges[e].col
         for k in range(edges[e].retries + 1):
             w = waiting[base + k]
@@ -341,7 +343,9 @@ def _serve(pools, edges, atts, in_edge, waiting, late, dead, p, budget):
     while left > TINY and pools[p].q > TINY:
         if age < 0 or age > oldest:
             break
-        slot = (P.head - age + n) % n
+        slot = P.head - age
+        if slot < 0:
+            slot += n
         if P.late == DEADLINE_AWARE:
             _discard(pools, edges, in_edge, waiting, late, p, slot, age * P.h)
         total = _slot_total(waiting, dead, P, slot)
@@ -540,8 +544,9 @@ def _end_block(pools, p):
 def _step(ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, p, noise):
     """One step of pool ``p``, ending at the present tick."""
     P = pools[p]
-    n = P.n_slot
-    head = (P.head + 1) % n
+    head = P.head + 1
+    if head == P.n_slot:
+        head = 0
     pools[p].head = head
     pools[p].count += 1
     old = dead[P.dead + head]
@@ -907,7 +912,7 @@ def advance(arrays, target, pool_rows, edge_rows):
         ctl[0].tick = nxt
         n = ctl[0].n_awake
         for i in range(n):
-            if nxt % pools[awake[i]].h_ticks == 0:
+            if nxt & (pools[awake[i]].h_ticks - 1) == 0:  # due; steps are powers of two
                 _step(
                     ctl,
                     pools,
@@ -925,7 +930,7 @@ def advance(arrays, target, pool_rows, edge_rows):
         if ctl[0].adaptive == 1:
             _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake)
         for i in range(n):
-            if nxt % pools[awake[i]].h_ticks == 0:
+            if nxt & (pools[awake[i]].h_ticks - 1) == 0:  # due; steps are powers of two
                 _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, awake[i])
         if ctl[0].min_wake <= nxt:
             for p in range(pools.shape[0]):
