@@ -264,39 +264,45 @@ def _serve_slot(pools, edges, atts, in_edge, waiting, late, p, slot, age_s, frac
     """Serve the share ``frac`` of a cohort (E12, E13); return (in time, alive served)."""
     P = pools[p]
     base = P.ring + slot * P.n_col
+    s, hold, p_down = P.s, P.hold, P.p_down
     answered = 0.0
     alive = 0.0
+    timeout = -1.0
+    p_in_time = 0.0
     for i in range(P.in0, P.in1):
         e = in_edge[i]
-        a = edges[e]
-        slack = a.timeout - age_s - P.hold
-        if slack <= 0.0:
-            p_in_time = 0.0
-        elif P.deterministic == 1:
-            p_in_time = 1.0 if slack >= P.s else 0.0
-        elif slack > CERTAIN * P.s:
-            p_in_time = 1.0
-        else:
-            p_in_time = -math.expm1(-slack / P.s)
-        took = age_s + P.s + P.hold
-        for k in range(a.retries + 1):
-            w = waiting[base + a.col + k]
+        if edges[e].timeout != timeout:  # callers with the same timeout share the same chance
+            timeout = edges[e].timeout
+            slack = timeout - age_s - hold
+            if slack <= 0.0:
+                p_in_time = 0.0
+            elif P.deterministic == 1:
+                p_in_time = 1.0 if slack >= s else 0.0
+            elif slack > CERTAIN * s:
+                p_in_time = 1.0
+            else:
+                p_in_time = -math.expm1(-slack / s)
+        took = age_s + s + hold
+        c = base + edges[e].col
+        att = edges[e].att
+        for k in range(edges[e].retries + 1):
+            w = waiting[c + k]
             if w == 0.0:
                 continue
             x = w if frac >= 1.0 else w * frac
-            waiting[base + a.col + k] = w - x
+            waiting[c + k] = w - x
             alive += x
             good = x * p_in_time
-            ok = good * P.p_down
-            late[base + a.col + k] += x - good
+            ok = good * p_down
+            late[c + k] += x - good
             edges[e].x_ok += ok
-            edges[e].x_latency += ok * (atts[a.att + k].elapsed + took)
+            edges[e].x_latency += ok * (atts[att + k].elapsed + took)
             if good > ok:
-                atts[a.att + k].x_err += good - ok
-                atts[a.att + k].x_err_age += (good - ok) * took
+                atts[att + k].x_err += good - ok
+                atts[att + k].x_err_age += (good - ok) * took
             answered += good
     pools[p].in_ring -= answered
-    return answered * P.p_down, alive
+    return answered * p_down, alive
 
 
 @_inlined
@@ -398,10 +404,12 @@ def _settle_edges(pools, edges, atts, in_edge, line, p):
                 atts[att].x_err = 0.0
                 atts[att].x_err_age = 0.0
         for att in range(edges[e].att + 1, edges[e].att + edges[e].retries + 1):
-            if atts[att].again > TINY:
-                atts[att].elapsed = atts[att].again_age / atts[att].again
-            atts[att].again = 0.0
-            atts[att].again_age = 0.0
+            again = atts[att].again
+            if again > 0.0:
+                if again > TINY:
+                    atts[att].elapsed = atts[att].again_age / again
+                atts[att].again = 0.0
+                atts[att].again_age = 0.0
         ok, failed = edges[e].x_ok, edges[e].x_failed
         if edges[e].budget == PER_SUCCESS:
             edges[e].tokens = min(edges[e].bucket, edges[e].tokens + edges[e].ratio * ok)
