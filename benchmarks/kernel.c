@@ -62,8 +62,9 @@ static double expire(pool_t *P) {
   double total = 0.0;
   for (int64_t i = P->in0; i < P->in1; i++) {
     edge_t *a = edges + in_edge[i];
-    int64_t age = a->n_age, slot = (P->head - age + P->n_slot) % P->n_slot;
-    int64_t base = P->ring + slot * P->n_col + a->col;
+    int64_t age = a->n_age, slot = P->head - age, base;
+    if (slot < 0) slot += P->n_slot;
+    base = P->ring + slot * P->n_col + a->col;
     for (int64_t k = 0; k <= a->retries; k++) {
       double w = waiting[base + k], gone = w + late[base + k];
       if (gone == 0.0) continue;
@@ -161,14 +162,17 @@ static double arrive(pool_t *P, double budget, double *rejected) {
 
 static double serve_slot(pool_t *P, int64_t slot, double age_s, double frac, double *alive) {
   int64_t base = P->ring + slot * P->n_col;
-  double answered = 0.0;
+  double answered = 0.0, timeout = -1.0, took = age_s + P->s + P->hold, in_time = 0.0;
   for (int64_t i = P->in0; i < P->in1; i++) {
     edge_t *a = edges + in_edge[i];
-    double slack = a->timeout - age_s - P->hold, took = age_s + P->s + P->hold, in_time;
-    if (slack <= 0.0) in_time = 0.0;
-    else if (P->deterministic) in_time = slack >= P->s ? 1.0 : 0.0;
-    else if (slack > CERTAIN * P->s) in_time = 1.0;
-    else in_time = -expm1(-slack / P->s);
+    if (a->timeout != timeout) {
+      double slack = a->timeout - age_s - P->hold;
+      timeout = a->timeout;
+      if (slack <= 0.0) in_time = 0.0;
+      else if (P->deterministic) in_time = slack >= P->s ? 1.0 : 0.0;
+      else if (slack > CERTAIN * P->s) in_time = 1.0;
+      else in_time = -expm1(-slack / P->s);
+    }
     for (int64_t k = 0; k <= a->retries; k++) {
       att_t *t = atts + a->att + k;
       double w = waiting[base + a->col + k], x, good, ok;
@@ -219,8 +223,10 @@ static double serve(pool_t *P, double budget, double *ok) {
     wasted += x;
   }
   while (left > TINY && P->q > TINY && age >= 0 && age <= oldest) {
-    int64_t slot = (P->head - age + n) % n, base = P->ring + slot * P->n_col;
+    int64_t slot = P->head - age, base;
     double total;
+    if (slot < 0) slot += n;
+    base = P->ring + slot * P->n_col;
     if (P->late == DEADLINE_AWARE) discard(P, slot, age * P->h);
     total = dead[P->dead + slot];
     for (int64_t c = base; c < base + P->n_col; c++) total += waiting[c];
@@ -296,7 +302,7 @@ static double settle(pool_t *P) {
 
 static void step(pool_t *P) {
   double old, expired = 0.0, budget, rejected = 0.0, offered, ok = 0.0, served = 0.0, bad;
-  P->head = (P->head + 1) % P->n_slot;
+  P->head = P->head + 1 == P->n_slot ? 0 : P->head + 1;
   P->count += 1;
   old = dead[P->dead + P->head];
   if (old > 0.0) {
@@ -376,9 +382,9 @@ int64_t advance(ctl_t *ctl_, pool_t *pools_, edge_t *edges_, att_t *atts_, const
     if (ctl->tick >= target) return 1;
     ctl->tick = MIN(target, next);
     for (int64_t p = 0; p < n_pools; p++)
-      if (ctl->tick % pools[p].h_ticks == 0) step(pools + p);
+      if ((ctl->tick & (pools[p].h_ticks - 1)) == 0) step(pools + p);
     for (int64_t p = 0; p < n_pools; p++)
-      if (ctl->tick % pools[p].h_ticks == 0) publish(pools + p);
+      if ((ctl->tick & (pools[p].h_ticks - 1)) == 0) publish(pools + p);
   }
   return 0;
 }
