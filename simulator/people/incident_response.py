@@ -45,7 +45,7 @@ Defaults:
 * ``break_glass_action`` median 6 min, sigma 0.5: assumption.
 * ``responders`` 3: assumption.
 * ``pause_loops``: neutral, none.
-* ``shed_to`` 35 %: source, F6 with three retries at 70 % load; absent: never.
+* ``shed_to`` 35 %: source, F6 with three retries at 70 % load; null: never.
 * ``wave_frac`` 10 %: assumption, as for the first batch of a deployment (Amazon Builders' Library).
 * ``wave_check`` median 10 min, sigma 0.5: assumption.
 * ``wave_patience`` 30 min: assumption.
@@ -147,7 +147,7 @@ class IncidentResponse:
         pause_loops: tuple[ActorRef, ...] = ()
         """Healing loops that are paused together with the automation, and resumed at the end."""
         shed_to: Fraction | None = 0.35
-        """Share of the customers' load that is let in under overload; absent: all."""
+        """Share of the customers' load that is let in under overload; null: never shed."""
         wave_frac: Annotated[Fraction, Field(gt=0)] = 0.1
         """Share of a pool's declared units added per wave."""
         wave_check: Distribution = _lognormal("10min", 0.5)

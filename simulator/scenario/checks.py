@@ -246,7 +246,7 @@ def mechanisms_name_what_exists(doc: Declared) -> None:
 
 
 def nothing_happens_after_the_end(doc: Declared) -> None:
-    """Check that faults, starts and changes of demand lie before the horizon."""
+    """Check that faults, starts, changes of demand and the first sample lie before the horizon."""
     horizon_s = _duration_s(doc.at("horizon"))
     if not horizon_s:
         return
@@ -255,6 +255,7 @@ def nothing_happens_after_the_end(doc: Declared) -> None:
         for item in doc.mechanisms()
         for key in MOMENTS
     ]
+    moments.append(("telemetry.sample_period", doc.at("telemetry", "sample_period")))
     for path, shape in _shapes(doc):
         moments.append((f"{path}.start", shape.mapping().get("start")))
         for number, step in enumerate(shape.list_of("steps")):

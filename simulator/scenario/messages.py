@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from simulator.errors import QuantityError
 from simulator.scenario.codes import Code
 from simulator.scenario.nodes import kind_of, nearest, quote
 from simulator.scenario.region import ID_PATTERN
+from simulator.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,9 +97,21 @@ def _quantity(_value: object, context: Mapping[str, object]) -> Wording:
 def _bound(words: str, key: str) -> Callable[[object, Mapping[str, object]], Wording]:
     def handler(value: object, context: Mapping[str, object]) -> Wording:
         limit = float(str(context[key]))
-        return Wording(Code.OUT_OF_RANGE, f"{_number(value)} is out of range", f"{words} {limit:g}")
+        shown = format_duration(limit) if limit and _is_duration(value) else f"{limit:g}"
+        return Wording(Code.OUT_OF_RANGE, f"{_number(value)} is out of range", f"{words} {shown}")
 
     return handler
+
+
+def _is_duration(value: object) -> bool:
+    """Tell whether a value is a time with its unit, so that its limit is one too."""
+    if not isinstance(value, str):
+        return False
+    try:
+        parse_duration(value)
+    except QuantityError:
+        return False
+    return True
 
 
 def _number(value: object) -> str:

@@ -19,6 +19,10 @@ Id = Annotated[str, Field(pattern=ID_PATTERN, max_length=64, examples=["compute-
 Basis = dict[str, str]
 
 
+TIMEOUT_S_MIN = 0.001
+"""Shortest timeout: the data plane steps at a twentieth of it."""
+
+
 class Spec(BaseModel):
     """Base of all declared things: frozen, closed, documented by attribute docstrings."""
 
@@ -113,7 +117,7 @@ class Dependency(Spec):
     Asynchronous: nobody waits."""
     calls: Multiplier = 1.0
     """Calls per request of the caller (a mean; may be below one)."""
-    timeout: Annotated[Duration, Field(gt=0)]
+    timeout: Annotated[Duration, Field(ge=TIMEOUT_S_MIN)]
     """The caller gives up on one attempt after this time."""
     retry: Retry = Retry()
     basis: Basis = {}
@@ -130,7 +134,7 @@ class Service(Spec):
     """First tries per second at demand factor 1."""
     customers: Fraction
     """Share of the region's customers that use this service."""
-    timeout: Annotated[Duration, Field(gt=0)]
+    timeout: Annotated[Duration, Field(ge=TIMEOUT_S_MIN)]
     """The customer's client gives up on one attempt after this time."""
     retry: Retry = Retry()
     slo: Fraction = 0.99
@@ -161,7 +165,7 @@ class ControlPlane(Spec):
     title: str = ""
     pool: Id
     """Serving pool: operations queue, time out and fail as this pool does."""
-    timeout: Annotated[Duration, Field(gt=0)] = "30s"  # type: ignore[assignment]
+    timeout: Annotated[Duration, Field(ge=TIMEOUT_S_MIN)] = "30s"  # type: ignore[assignment]
     """Time after which the caller of an operation gives up."""
     rate_limit: Rate = "10/s"  # type: ignore[assignment]
     """Operations admitted per second (token bucket); above it operations are throttled."""

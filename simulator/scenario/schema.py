@@ -11,6 +11,10 @@ from simulator.scenario.region import Id, Region, Source, Spec
 from simulator.units import Duration, Fraction, Multiplier
 
 
+HORIZON_S_MAX = 366 * 86_400.0
+"""Longest run: a year."""
+
+
 class Constant(Spec):
     """Demand factor that does not change."""
 
@@ -101,7 +105,7 @@ class Alarm(Spec):
 class Telemetry(Spec):
     """How the region is seen."""
 
-    sample_period: Annotated[Duration, Field(gt=0)] = "60s"  # type: ignore[assignment]
+    sample_period: Annotated[Duration, Field(ge=1)] = "60s"  # type: ignore[assignment]
     """One sample of every pool and service per period."""
     delay: Duration = "30s"  # type: ignore[assignment]
     """Age of a sample when it becomes visible."""
@@ -150,7 +154,7 @@ class Scenario(Spec):
     sources: tuple[Source, ...] = ()
     free_parameters: tuple[str, ...] = ()
     """Paths of the numbers that no source fixes and that were chosen to fit."""
-    horizon: Annotated[Duration, Field(gt=0)]
+    horizon: Annotated[Duration, Field(gt=0, le=HORIZON_S_MAX)]
     region: Region
     demand: Demand = Demand()
     telemetry: Telemetry = Telemetry()
