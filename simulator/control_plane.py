@@ -6,6 +6,7 @@ An operation passes, in this order::
     rate limit     token bucket; empty: throttled
     slots          operations in progress at once; FIFO; times out while it waits
     serving pool   the operation's requests queue there, are rejected, late or answered
+    guardrails     once more: what they allowed may have been used up by others since
     effect         after the time that the operation itself takes
 
 The engine keeps the time between these steps. Break-glass access skips all of them: it needs no

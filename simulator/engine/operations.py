@@ -138,30 +138,41 @@ class Operations:
         self._judge(ticket, self._desks[plane.id])
 
     def _judge(self, ticket: Ticket, desk: Desk) -> None:
-        """Put the operation before the guardrails."""
+        """Let the operation in unless a guardrail stops it."""
+        stop = self._ask(ticket)
+        if stop is None:
+            self._admit(ticket, desk)
+        elif stop[0].verdict.decision == "defer":
+            self._defer(ticket, desk, stop[0])
+        else:
+            self._deny(ticket, *stop, after_s=CALL_S)
+
+    def _ask(self, ticket: Ticket, *, at_effect: bool = False) -> tuple[Ruling, int] | None:
+        """Put the operation before the guardrails.
+
+        Returns
+        -------
+        tuple[Ruling, int] or None
+            The ruling that stops the operation and its record. An operation that is about to take
+            effect holds a slot and cannot wait: there a deferral counts as a refusal.
+        """
         ticket.action, rulings = judge(ticket.action, self._guardrails, self._inventory)
-        for ruling in rulings:
+        for given in rulings:
+            ruling = _without_delay(given) if at_effect else given
             record = self._note(ticket, ruling)
-            decision = ruling.verdict.decision
-            if decision == "defer":
-                self._defer(ticket, desk, ruling)
-                return
-            if decision in {"refuse", "halt"}:
-                status: Status = "halted" if decision == "halt" else "refused"
-                if decision == "halt":
-                    self._effects.pause(ticket.actor)
-                self._answer(
-                    ticket,
-                    Outcome(
-                        status,
-                        reason=ruling.verdict.reason,
-                        guardrail=ruling.guardrail,
-                        record=record,
-                    ),
-                    CALL_S,
-                )
-                return
-        self._admit(ticket, desk)
+            if ruling.verdict.decision != "clip":
+                return ruling, record
+        return None
+
+    def _deny(self, ticket: Ticket, ruling: Ruling, record: int, *, after_s: float) -> None:
+        """Answer an operation that a guardrail refused; a halt also pauses its actor."""
+        status: Status = "refused"
+        if ruling.verdict.decision == "halt":
+            status = "halted"
+            self._effects.pause(ticket.actor)
+        reason = ruling.verdict.reason
+        outcome = Outcome(status, reason=reason, guardrail=ruling.guardrail, record=record)
+        self._answer(ticket, outcome, after_s)
 
     def _defer(self, ticket: Ticket, desk: Desk, ruling: Ruling) -> None:
         ticket.deferrals += 1
@@ -237,13 +248,22 @@ class Operations:
             self._start(ticket, desk)
 
     def _execute(self, ticket: Ticket, desk: Desk | None) -> None:
-        """Let the operation take effect."""
-        latency_s = float(self._sim.now) - ticket.asked_s
-        slots = None if desk is None else desk.slots
-        done = self._effects.execute(ticket.action, ticket.cause, latency_s=latency_s, slots=slots)
-        self._answer(ticket, done, 0.0)
+        """Let the operation take effect, if the guardrails still agree.
+
+        What they allowed when it was asked for may have been used up since by others.
+        """
+        stop = None if desk is None else self._ask(ticket, at_effect=True)
+        if stop is None:
+            self._take_effect(ticket, None if desk is None else desk.slots)
+        else:
+            self._deny(ticket, *stop, after_s=0.0)
         if desk is not None:
             self._release(desk)
+
+    def _take_effect(self, ticket: Ticket, slots: BootSlots | None) -> None:
+        latency_s = float(self._sim.now) - ticket.asked_s
+        done = self._effects.execute(ticket.action, ticket.cause, latency_s=latency_s, slots=slots)
+        self._answer(ticket, done, 0.0)
 
     # ------------------------------------------------------------------ answers and records
     def _fail(self, ticket: Ticket, status: Status, reason: str, after_s: float) -> None:
@@ -296,3 +316,10 @@ class Operations:
 
     def _later(self, after_s: float, ticket: Ticket, call: partial[None]) -> None:
         self._sim.at(self._sim.now + after_s, Phase.WORLD, ticket.actor, call)
+
+
+def _without_delay(ruling: Ruling) -> Ruling:
+    """Return the ruling with a refusal in the place of a deferral."""
+    if ruling.verdict.decision != "defer":
+        return ruling
+    return replace(ruling, verdict=replace(ruling.verdict, decision="refuse"))

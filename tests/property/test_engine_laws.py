@@ -1,6 +1,7 @@
 """Laws of the engine under random operations, faults and orders."""
 
 from functools import partial
+from math import ceil
 from typing import Any
 
 from hypothesis import given
@@ -8,9 +9,12 @@ from hypothesis import strategies as st
 
 from simulator.engine.simulation import Phase
 from simulator.flow.contract import Outlook
+from simulator.guardrails.capacity_floor import CapacityFloor
+from simulator.guardrails.removal_velocity import RemovalVelocity
 from simulator.mechanism import BREAK_GLASS, Act, Action, Effect, Verdict, Wait
 from simulator.state import LIFECYCLE, spread
-from tests.engine_world import World, data, records
+from tests.engine_world import REGION, World, data, records
+from tests.fakes import build
 
 POOLS, ZONES = ("api", "control", "store"), ("", "a", "b")
 UNIT_VERBS = ("add", "remove", "replace", "restart", "drain")
@@ -148,6 +152,51 @@ def test_a_guardrail_that_never_fires_leaves_the_digest_unchanged(scripts, outlo
         "clips-nothing": lambda action, _i: Verdict("clip", count=action.count),
     }
     assert world.run().digest == plain
+
+
+BUSY = REGION | {
+    "control_planes": [
+        REGION["control_planes"][0] | {"rate_limit": "50/s", "burst": 50, "concurrency": 20}
+    ]
+}
+"""A region whose control plane executes many operations at once."""
+removals = st.builds(
+    Action,
+    verb=st.sampled_from(("remove", "drain")),
+    pool=st.sampled_from(POOLS),
+    zone=st.sampled_from(ZONES),
+    count=st.integers(1, 10),
+)
+crowds = st.lists(
+    st.lists(st.tuples(st.sampled_from((0.0, 3.0, 60.0)), removals), min_size=1, max_size=4),
+    min_size=2,
+    max_size=5,
+)
+
+
+@given(crowds, st.floats(0.0, 1.0))
+def test_removals_asked_for_at_once_never_break_the_floor(scripts, frac_min):
+    world = world_of(scripts, region=BUSY)
+    world.guardrails = {"floor": build(CapacityFloor, frac_min=frac_min).judge}
+    world.run()
+    assert world.started is not None
+    state = world.started.state
+    for p in range(len(POOLS)):
+        assert state.serving(p) >= ceil(frac_min * sum(state.declared[p]) - 1e-9)
+
+
+@given(crowds, st.floats(0.0, 1.0), st.sampled_from((1, 7, 60)))
+def test_removals_asked_for_at_once_never_exceed_the_velocity(scripts, frac_max, window_s):
+    guardrail = build(RemovalVelocity, frac_max=frac_max, window=f"{window_s}s")
+    world = world_of(scripts, region=BUSY)
+    world.guardrails = {"velocity": guardrail.judge}
+    world.run()
+    assert world.started is not None
+    state = world.started.state
+    for end_s, pool, *_ in state.removals:
+        inside = [r for r in state.removals if end_s - window_s <= r[0] <= end_s and r[1] == pool]
+        limit = max(1.0, frac_max * sum(state.declared[pool]) + 1e-6)
+        assert sum(r[2] for r in inside) <= limit
 
 
 @given(st.lists(plans, max_size=3), st.lists(effects, max_size=4), outlooks)

@@ -171,15 +171,15 @@ def test_a_refusal_is_a_record_and_costs_no_request():
     assert len(world.calls("inject")) == 1
 
 
-def test_guardrails_know_who_asks():
+def test_guardrails_know_who_asks_and_are_asked_again_before_the_effect():
     asked: list[Any] = []
 
-    def judge(action, _inventory):
-        asked.append(action.by)
+    def judge(action, inventory):
+        asked.append((inventory.now_s, action.by))
         return Verdict("allow")
 
     outcomes_of(REMOVE, guardrails={"g": judge})
-    assert asked == ["it"]
+    assert asked == [(50.0, "it"), (55.5, "it")]
 
 
 def test_clips_are_applied_in_order_of_ids():
@@ -247,6 +247,59 @@ def test_deferring_for_ever_ends_in_a_refusal_that_says_so():
 def test_a_delay_of_nothing_takes_time_all_the_same():
     (outcome,), _, _ = outcomes_of(REMOVE, guardrails={"bake": rule("defer")})
     assert outcome.latency_s == pytest.approx((DEFERRALS_MAX + 1) * CALL_S)
+
+
+def keeps(n):
+    """A floor of ``n`` units: clips to what is above it, refuses at nothing."""
+
+    def judge(action, inventory):
+        spare = inventory.in_service(action.pool) - n
+        if action.count <= spare:
+            return Verdict("allow")
+        return Verdict("clip", count=spare) if spare > 0 else Verdict("refuse", reason="floor")
+
+    return judge
+
+
+def removal_by_each_of(*names, **parts):
+    """Let scripts ask for the same removal in one instant."""
+    told: dict[str, list[Any]] = {name: [] for name in names}
+    scripts = {name: (50.0, acts(REMOVE, into=told[name])) for name in names}
+    world = World(scripts=scripts, **parts)
+    trace = world.run()
+    return told, world, trace
+
+
+def test_operations_asked_for_at_once_cannot_pass_a_floor_together():
+    told, world, trace = removal_by_each_of("a", "b", guardrails={"floor": keeps(7)})
+    assert [(o.status, o.count) for (o,) in told.values()] == [("done", 2), ("done", 1)]
+    told, world, trace = removal_by_each_of("a", "b", guardrails={"floor": keeps(8)})
+    assert [(o.status, o.reason) for (o,) in told.values()] == [("done", ""), ("refused", "floor")]
+    assert world.started.state.serving(0) == 8
+    (record,) = records(trace, "refusal")
+    assert (record.t_s, record.actor, data(record)["asked"]) == (55.5, "b", 2)
+    assert (told["b"][0].record, told["b"][0].latency_s) == (record.id, 5.5)
+
+
+@pytest.mark.parametrize(("decision", "status"), [("defer", "refused"), ("halt", "halted")])
+def test_what_takes_effect_can_be_stopped_but_not_put_off(decision, status):
+    def once(action, inventory):
+        late = inventory.removed_since(0.0) > 0
+        return Verdict(decision, delay_s=9.0) if late else Verdict("allow")
+
+    told: dict[str, list[Any]] = {"ann": [], "bob": []}
+    people = {name: acts(REMOVE, DESCRIBE, into=told[name]) for name in told}
+    trace = World(people=people, guardrails={"once": once}).run()
+    assert told["ann"][0].status == "done"
+    assert told["bob"][0].status == status
+    first = next(r for r in records(trace, "refusal") if r.actor == "bob")
+    assert data(first)["decision"] == ("refuse" if decision == "defer" else "halt")
+    assert len(records(trace, "unit")) == 2, "one per zone, all of one removal"
+
+
+def test_a_refusal_before_the_effect_frees_the_slot():
+    told, _, _ = removal_by_each_of(*"abcd", guardrails={"floor": keeps(8)})
+    assert [o.status for (o,) in told.values()] == ["done", "refused", "refused", "refused"]
 
 
 # ---------------------------------------------------------------------- break-glass
@@ -318,4 +371,5 @@ def test_removals_are_in_the_control_plane_s_books():
         return Verdict("allow")
 
     outcomes_of(REMOVE, replace(REMOVE, verb="drain"), REMOVE, guardrails={"g": judge})
-    assert seen == [(10, 0), (8, 2), (6, 4)]
+    assert seen[::2] == [(10, 0), (8, 2), (6, 4)], "when they were asked for"
+    assert seen[1::2] == seen[::2], "and before they took effect"
