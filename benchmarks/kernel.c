@@ -19,6 +19,8 @@ static edge_t *edges;
 static att_t *atts;
 static const int64_t *in_edge, *out_edge;
 static double *waiting, *late, *dead, *line;
+/* Waiting and late amounts of a column lie side by side. */
+#define AT(i) (2 * (i))
 static int64_t *cross, cross_max, n_edges;
 
 static void back_later(edge_t *a, int64_t k, double amount, int64_t steps) {
@@ -66,9 +68,9 @@ static double expire(pool_t *P) {
     if (slot < 0) slot += P->n_slot;
     base = P->ring + slot * P->n_col + a->col;
     for (int64_t k = 0; k <= a->retries; k++) {
-      double w = waiting[base + k], gone = w + late[base + k];
+      double w = waiting[AT(base + k)], gone = w + late[AT(base + k)];
       if (gone == 0.0) continue;
-      waiting[base + k] = late[base + k] = 0.0;
+      waiting[AT(base + k)] = late[AT(base + k)] = 0.0;
       if (w > 0.0) {
         if (P->late == ZOMBIE) dead[P->dead + slot] += w;
         else P->q -= w;
@@ -120,7 +122,7 @@ static double arrive(pool_t *P, double budget, double *rejected) {
       a->x_failed += first * (1.0 - a->admit);
       first *= a->admit;
     }
-    waiting[base + a->col] = first;
+    waiting[AT(base + a->col)] = first;
     total += first;
     for (int64_t k = 0; k < a->retries; k++) {
       att_t *t = atts + a->att + k + 1;
@@ -134,7 +136,7 @@ static double arrive(pool_t *P, double budget, double *rejected) {
         t->pending -= x;
         if (t->pending < 0.0) t->pending = 0.0;
       }
-      waiting[base + a->col + k + 1] = x;
+      waiting[AT(base + a->col + k + 1)] = x;
       total += x;
     }
   }
@@ -144,7 +146,7 @@ static double arrive(pool_t *P, double budget, double *rejected) {
   for (int64_t i = P->in0; i < P->in1; i++) {
     edge_t *a = edges + in_edge[i];
     for (int64_t k = 0; k <= a->retries; k++) {
-      double *w = waiting + base + a->col + k, x = *w, no;
+      double *w = waiting + AT(base + a->col + k), x = *w, no;
       if (x <= 0.0) continue;
       a->attempts += x;
       if (accept < 1.0) {
@@ -175,14 +177,14 @@ static double serve_slot(pool_t *P, int64_t slot, double age_s, double frac, dou
     }
     for (int64_t k = 0; k <= a->retries; k++) {
       att_t *t = atts + a->att + k;
-      double w = waiting[base + a->col + k], x, good, ok;
+      double w = waiting[AT(base + a->col + k)], x, good, ok;
       if (w == 0.0) continue;
       x = frac >= 1.0 ? w : w * frac;
-      waiting[base + a->col + k] = w - x;
+      waiting[AT(base + a->col + k)] = w - x;
       *alive += x;
       good = x * in_time;
       ok = good * P->p_down;
-      late[base + a->col + k] += x - good;
+      late[AT(base + a->col + k)] += x - good;
       a->x_ok += ok;
       a->x_latency += ok * (t->elapsed + took);
       if (good > ok) {
@@ -202,10 +204,10 @@ static void discard(pool_t *P, int64_t slot, double age_s) {
     edge_t *a = edges + in_edge[i];
     if (a->timeout - age_s >= P->s + P->hold) continue;
     for (int64_t k = 0; k <= a->retries; k++) {
-      double *w = waiting + base + a->col + k;
+      double *w = waiting + AT(base + a->col + k);
       if (*w > 0.0) {
         P->q -= *w;
-        late[base + a->col + k] += *w;
+        late[AT(base + a->col + k)] += *w;
         *w = 0.0;
       }
     }
@@ -229,7 +231,7 @@ static double serve(pool_t *P, double budget, double *ok) {
     base = P->ring + slot * P->n_col;
     if (P->late == DEADLINE_AWARE) discard(P, slot, age * P->h);
     total = dead[P->dead + slot];
-    for (int64_t c = base; c < base + P->n_col; c++) total += waiting[c];
+    for (int64_t c = base; c < base + P->n_col; c++) total += waiting[AT(c)];
     if (total > 0.0) {
       double frac = MIN(1.0, left / total), alive = 0.0, gone;
       *ok += serve_slot(P, slot, age * P->h, frac, &alive);

@@ -128,7 +128,9 @@ class Arrays(NamedTuple):
     out_edge: np.ndarray
     """(dependencies,) int64: edges sorted by caller."""
     waiting: np.ndarray
-    """W, flat: ring of cohorts x columns (edge, attempt) per pool."""
+    """W, flat: ring of cohorts x columns (edge, attempt) per pool. W and L lie side by side in
+    memory (each is every other number of one block): a step needs both, and large regions do not
+    fit into the cache."""
     late: np.ndarray
     """L, same shape: served or discarded, fails at its timeout."""
     dead: np.ndarray
@@ -184,9 +186,10 @@ def allocate(
     pools["awake"] = 1
     pools["block"] = pools["block_left"] = 2
     pools["wake_tick"] = ctl["min_wake"] = np.iinfo(np.int64).max
+    cohorts = np.zeros(2 * waiting)
     return Arrays(
         ctl, pools, edges, atts, in_edge.astype(np.int64), out_edge.astype(np.int64),
-        np.zeros(waiting), np.zeros(waiting), np.zeros(dead), np.zeros(line),
+        cohorts[0::2], cohorts[1::2], np.zeros(dead), np.zeros(line),
         np.arange(n_pools, dtype=np.int64), np.zeros((2 * (n_pools + n_edges), 3), np.int64),
         np.zeros(NOISE_BLOCK + n_pools + n_edges if stochastic else 1),
     )  # fmt: skip
