@@ -5,16 +5,17 @@ The public API is the list ``__all__`` and nothing else. Names are imported on f
 
 Examples
 --------
->>> from simulator import load_scenario, simulate, compute_metrics  # doctest: +SKIP
->>> trace = simulate(load_scenario("scenarios/steady-day.yaml"), seed=1)  # doctest: +SKIP
->>> compute_metrics(trace).ttr_s  # doctest: +SKIP
+>>> from simulator import compute_metrics, control_run, load_scenario, simulate  # doctest: +SKIP
+>>> scenario = load_scenario("scenarios/runaway-capacity-removal.yaml")  # doctest: +SKIP
+>>> trace = simulate(scenario, seed=1)  # doctest: +SKIP
+>>> compute_metrics(trace, control_run(scenario, seed=1)).ttr_s  # doctest: +SKIP
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from simulator.engine import simulate
+    from simulator.engine import control_run, simulate
     from simulator.metrics import Metrics, compute_metrics
     from simulator.scenario import Scenario, load_scenario
     from simulator.trace import Trace
@@ -27,6 +28,7 @@ __all__ = [
     "Trace",
     "__version__",
     "compute_metrics",
+    "control_run",
     "load_scenario",
     "simulate",
 ]
@@ -36,6 +38,7 @@ _HOME = {
     "Scenario": "simulator.scenario",
     "Trace": "simulator.trace",
     "compute_metrics": "simulator.metrics",
+    "control_run": "simulator.engine",
     "load_scenario": "simulator.scenario",
     "simulate": "simulator.engine",
 }

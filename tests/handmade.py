@@ -172,7 +172,11 @@ def outage(**changes: Any) -> Trace:
     ]  # fmt: skip
     settings: dict[str, Any] = {
         "failing": {"read": [(13, 40, 0.5)]},
-        "pools": {("front", "queue"): [(12, 45, 5000.0)], ("front", "units"): [(12, 35, 2.0)]},
+        "pools": {
+            ("front", "queue"): [(12, 45, 5000.0)],
+            ("front", "units"): [(12, 35, 2.0)],
+            ("front", "capacity_rps"): [(12, 35, 40.0)],
+        },
     }
     return trace(rows, **(settings | changes))
 

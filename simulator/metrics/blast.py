@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from simulator.metrics.facts import before_trigger, data_of, subject_of
+from simulator.metrics.facts import before_trigger, data_of, subject_of, trigger_record
 from simulator.metrics.result import BlastRadius
 from simulator.metrics.series import window_failure_frac
 
@@ -51,19 +51,38 @@ def affected_services(trace: Trace, series: Series, trigger_s: float | None) -> 
 
 
 def touched_zones(trace: Trace, control: Trace | None, trigger_s: float | None) -> tuple[str, ...]:
-    """Return the zones in which some pool fell to nine tenths of its units before the trigger.
+    """Return the zones in which a pool lost a tenth of its units, or which a fault struck.
 
-    Zones in which the pool fell as low in the control run do not count.
+    Zones in which the pool fell as low in the control run do not count, nor do faults that the
+    control run has too. A fault without a zone strikes all zones.
     """
+    struck = _struck_zones(trace, control, trigger_s)
+    return tuple(sorted(struck | _thinned_zones(trace, control, trigger_s)))
+
+
+def _struck_zones(trace: Trace, control: Trace | None, trigger_s: float | None) -> set[str]:
+    """Return the zones that faults since the trigger name (all, where one names none)."""
+    known = {(r.actor, r.t_s) for r in (control.records if control else ()) if r.kind == "fault"}
+    named = {
+        str(data_of(r).get("zone") or "")
+        for r in trace.records
+        if r.kind == "fault"
+        and not before_trigger(r.t_s, trigger_s)
+        and (r.actor, r.t_s) not in known
+    }
+    return set(trace.scenario.region.zones) if "" in named else named
+
+
+def _thinned_zones(trace: Trace, control: Trace | None, trigger_s: float | None) -> set[str]:
+    """Return the zones in which some pool fell to nine tenths of its units before the trigger."""
     own = _lowest_by_zone(trace, trigger_s)
     base = {} if control is None else _lowest_by_zone(control, trigger_s)
     limit = 1.0 - ZONE_LOSS_FRAC
-    low = {
+    return {
         zone
         for (pool, zone), frac in own.items()
         if frac <= limit and frac < base.get((pool, zone), 1.0)
     }
-    return tuple(sorted(low))
 
 
 def _lowest_by_zone(trace: Trace, trigger_s: float | None) -> dict[tuple[str, str], float]:
@@ -88,27 +107,21 @@ def _lowest_by_zone(trace: Trace, trigger_s: float | None) -> dict[tuple[str, st
     return {key: level / start[key] for key, level in lowest.items() if start[key] > 0}
 
 
-def _lost_capacity(trace: Trace, trigger_s: float | None) -> dict[str, float]:
-    """Return for each pool the time since the trigger when it first lost capacity itself."""
-    lost: dict[str, float] = {}
-    pools = set(trace.pool_ids)
-    for r in trace.records:
-        if before_trigger(r.t_s, trigger_s):
-            continue
-        data = data_of(r)
-        gone = r.kind == "unit" and data["from"] in _SERVING and data["to"] not in _SERVING
-        struck = r.kind == "fault" and (r.subject in pools or data.get("pool") in pools)
-        if gone or struck:
-            lost.setdefault(str(data.get("pool") or r.subject), r.t_s)
-    return lost
+def _short_of_capacity(series: Series, pool: int, t_s: float) -> bool:
+    """Say whether a pool's own capacity at a time was below its load in the control run."""
+    if len(series.t_s) == 0:
+        return False
+    row = min(int(np.searchsorted(series.t_s, t_s)), len(series.t_s) - 1)
+    own, load = series.pool("capacity_rps"), series.base_pool("offered_rps")
+    return bool(own[row, pool] < load[row, pool])
 
 
 def blast_radius(
     trace: Trace,
     control: Trace | None,
+    series: Series,
     ill: dict[Subject, tuple[Interval, ...]],
     affected: tuple[str, ...],
-    trigger_s: float | None,
 ) -> BlastRadius:
     """Return the blast radius.
 
@@ -116,18 +129,29 @@ def blast_radius(
     customers that the region file states (an assumption: real customers use services in
     bundles): the share touched is ``1 - prod(1 - share)`` over the affected services.
 
-    A pool is touched *directly* when it lost capacity by an operation, a fault or the death of
-    units no later than it was first impaired, and by *cascade* when it was impaired otherwise.
+    A pool that was impaired was touched *directly* if its own remaining capacity, in the sampling
+    interval in which it was first impaired, was below the load offered to it in the control run
+    at that time: it could not have served even its usual callers. Any other impaired pool was
+    touched by *cascade*: it could, and failed by retries, callers or dependencies.
+
+    A zone is touched only if some service was impaired, and then if some pool lost a tenth of
+    its units there or a fault struck it (:func:`touched_zones`).
     """
+    first_record = trigger_record(trace)
+    trigger_s = None if first_record is None else first_record.t_s
     share = {s.id: s.customers for s in trace.scenario.region.services}
     spared = float(np.prod([1.0 - share[s] for s in affected]))
-    lost = _lost_capacity(trace, trigger_s)
     first = {
         name: items[0].start_s for (what, name), items in ill.items() if what == "pool" and items
     }
-    direct = tuple(p for p in trace.pool_ids if p in lost and lost[p] <= first.get(p, np.inf))
+    direct = tuple(
+        p
+        for k, p in enumerate(trace.pool_ids)
+        if p in first and _short_of_capacity(series, k, first[p])
+    )
     cascaded = tuple(p for p in trace.pool_ids if p in first and p not in direct)
-    zones = touched_zones(trace, control, trigger_s)
+    impacted = any(items for (what, _name), items in ill.items() if what == "service")
+    zones = touched_zones(trace, control, trigger_s) if impacted else ()
     return BlastRadius(
         services_frac=len(affected) / len(trace.service_ids),
         customers_frac=1.0 - spared,

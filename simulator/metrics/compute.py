@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.errors import UsageError
 from simulator.metrics import blast, recovery
 from simulator.metrics.facts import (
     Interval,
@@ -21,9 +21,7 @@ from simulator.metrics.facts import (
 )
 from simulator.metrics.result import Metrics, ServiceMetrics
 from simulator.metrics.series import Series, failure_frac, make_series
-
-if TYPE_CHECKING:
-    from simulator.trace import Trace
+from simulator.trace import Trace
 
 __all__ = ["compute_metrics"]
 
@@ -38,15 +36,29 @@ def compute_metrics(trace: Trace, control: Trace | None = None) -> Metrics:
     trace : Trace
         The run.
     control : Trace, optional
-        The control run: same scenario and seed without the trigger. Without it the run is
-        compared with its own last sample before the trigger, which is wrong where demand
-        changes during the run; ``Metrics.baseline`` says which it was.
+        The control run: ``control_run(scenario, seed)`` with the scenario and seed of the run.
+        Without it the run is compared with its own last sample before the trigger. That is wrong
+        where demand changes during the run (a daily cycle, a surge): what the change of demand
+        does is then counted as an effect of the trigger, and what fails without the trigger too
+        is not taken off. ``Metrics.baseline`` says which it was.
 
     Returns
     -------
     Metrics
         See there for the meaning of each number.
+
+    Raises
+    ------
+    UsageError
+        If one of the two is no trace, or they are not of the same region.
+
+    Examples
+    --------
+    >>> from simulator import compute_metrics, control_run, simulate  # doctest: +SKIP
+    >>> trace = simulate(scenario, seed=7)  # doctest: +SKIP
+    >>> compute_metrics(trace, control_run(scenario, seed=7)).ttr_s  # doctest: +SKIP
     """
+    _refuse_misuse(trace, control)
     first = trigger_record(trace)
     trigger_s = None if first is None else first.t_s
     series = make_series(trace, control, trigger_s)
@@ -86,8 +98,8 @@ def compute_metrics(trace: Trace, control: Trace | None = None) -> Metrics:
         relapses=recovery.relapses(bad),
         milestones_s=from_trigger,
         milestones_from_impact_s=_since(marks, impact_s),
-        phases_s=recovery.phases(from_trigger),
-        blast_radius=blast.blast_radius(trace, control, ill, affected, trigger_s),
+        phases_s=recovery.phases(from_trigger if impact_s is not None else _since(marks, None)),
+        blast_radius=blast.blast_radius(trace, control, series, ill, affected),
         services=services,
         lost_first_tries=float(sum(s.lost_first_tries for s in services)),
         error_budget_min=max(
@@ -105,6 +117,19 @@ def compute_metrics(trace: Trace, control: Trace | None = None) -> Metrics:
         min_units_frac=_min_units(trace, series),
         min_success_frac={s.id: s.min_success_frac for s in services},
     )
+
+
+def _refuse_misuse(trace: object, control: object) -> None:
+    """Tell what was passed instead of traces, or a control run of another region."""
+    for name, value in (("trace", trace), ("control", control)):
+        if not isinstance(value, Trace) and not (name == "control" and value is None):
+            msg = f"{name} must be a Trace, as simulate returns it, not {type(value).__name__}"
+            raise UsageError(msg)
+    if isinstance(trace, Trace) and isinstance(control, Trace):
+        same = trace.pool_ids == control.pool_ids and trace.service_ids == control.service_ids
+        if not same:
+            msg = "the control run has other pools or services than the run"
+            raise UsageError(msg)
 
 
 def _attributable_ill(trace: Trace, control: Trace | None, trigger_s: float | None) -> _Ill:

@@ -141,12 +141,11 @@ def milestones(
     """Return all milestones, from the start of the run.
 
     ``detected`` is the first alarm or page; it may come before the impact when capacity is
-    watched. What people did is what they marked; ``drained`` and ``recovered`` are measured.
+    watched, and without any impact. What people did is what they marked, impact or none;
+    ``drained`` and ``recovered`` are measured.
     """
     found: dict[str, float | None] = dict.fromkeys(MILESTONES)
     found["trigger"] = trigger_s
-    if impact_s is None:
-        return found
     found["impact"] = impact_s
     found["detected"] = _first_signal(trace, control, trigger_s)
     for name in ("acknowledged", "diagnosed", "mitigated", "restored"):

@@ -64,10 +64,13 @@ class BlastRadius:
     services_frac: float
     customers_frac: float
     zones_frac: float
+    """Share of zones in which a pool lost a tenth of its units or which a fault struck; 0 where no
+    service was impaired."""
     direct_frac: float
-    """Share of pools that lost capacity themselves."""
+    """Share of pools that were impaired with too little capacity of their own for the load that
+    they have in the control run."""
     cascaded_frac: float
-    """Share of pools that were impaired without having lost capacity."""
+    """Share of pools that were impaired although their own capacity was enough for it."""
     services: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     direct_pools: tuple[str, ...] = ()

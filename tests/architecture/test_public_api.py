@@ -31,6 +31,7 @@ def test_all_is_pinned():
         "Trace",
         "__version__",
         "compute_metrics",
+        "control_run",
         "load_scenario",
         "simulate",
     ]

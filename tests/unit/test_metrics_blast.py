@@ -1,9 +1,11 @@
 """Blast radius: customers, services, zones, pools; losses; chain of causes; amplification."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from simulator.errors import UsageError
 from simulator.metrics import blast, compute_metrics
 from tests.handmade import TRIGGER, control, outage, scenario, trace
 
@@ -63,31 +65,65 @@ def _unit(t_s: float, level: int, *, count: int, how: tuple[str, str], zone: str
     return (t_s, "unit", "store", data)
 
 
+DOWN = (720.0, "impaired", "read", {})
+
+
 def test_zones_need_the_loss_of_a_tenth():
     gone, back = ("in_service", "removed"), ("warming", "in_service")
-    one = trace([TRIGGER, _unit(700.0, 10, count=1, how=gone)])
+    one = trace([TRIGGER, _unit(700.0, 10, count=1, how=gone), DOWN])
     assert compute_metrics(one, control()).blast_radius.zones == ()
-    two = trace([TRIGGER, _unit(700.0, 9, count=1, how=gone)])
+    two = trace([TRIGGER, _unit(700.0, 9, count=1, how=gone), DOWN])
     assert compute_metrics(two, control()).blast_radius.zones == ("b",)
     same = trace([_unit(700.0, 9, count=1, how=gone)])
     assert compute_metrics(two, same).blast_radius.zones == ()
-    before = trace([_unit(60.0, 2, count=8, how=gone), TRIGGER, _unit(700.0, 3, count=1, how=back)])
-    assert compute_metrics(before, control()).blast_radius.zones == ()
+    before = [_unit(60.0, 2, count=8, how=gone), TRIGGER, _unit(700.0, 3, count=1, how=back), DOWN]
+    assert compute_metrics(trace(before), control()).blast_radius.zones == ()
+
+
+def test_without_impact_no_zone_is_touched():
+    gone = ("in_service", "removed")
+    m = compute_metrics(trace([TRIGGER, _unit(700.0, 1, count=9, how=gone)]), control())
+    assert (m.impacted, m.blast_radius.zones, m.blast_radius.zones_frac) == (False, (), 0.0)
+
+
+@pytest.mark.parametrize(("zone", "zones"), [("b", ("b",)), ("", ("a", "b"))])
+def test_a_fault_touches_the_zone_it_names_or_all(zone, zones):
+    fault = (700.0, "fault", "store", {"actor": "x", "what": "capacity_factor", "zone": zone})
+    assert compute_metrics(trace([TRIGGER, fault, DOWN]), control()).blast_radius.zones == zones
+    # The control run has it too, or it came before the trigger, or nobody felt it.
+    assert compute_metrics(trace([TRIGGER, fault, DOWN]), trace([fault])).blast_radius.zones == ()
+    early = (60.0, *fault[1:])
+    assert compute_metrics(trace([early, TRIGGER, DOWN]), control()).blast_radius.zones == ()
+    assert compute_metrics(trace([TRIGGER, fault]), control()).blast_radius.zones == ()
 
 
 def test_direct_and_cascaded_pools():
     rows = [
         TRIGGER,
-        (700.0, "fault", "store", {"actor": "x", "what": "capacity_factor", "pool": "store"}),
-        (710.0, "impaired", "store", {"cause": 1}),
-        (720.0, "impaired", "front", {"cause": 2}),
-        # Too late to be why the pool fell ill: a healing loop that replaces units.
-        (730.0, "unit", "front", {"zone": "a", "count": 1, "from": "in_service",
+        # A unit lost is no reason to fail as long as the rest is enough.
+        (690.0, "unit", "front", {"zone": "a", "count": 1, "from": "in_service",
                                         "to": "removed", "in_service": 4}),
+        (700.0, "fault", "store", {"actor": "x", "what": "capacity_factor", "pool": "store"}),
+        (710.0, "impaired", "store", {"cause": 2}),
+        (720.0, "impaired", "front", {"cause": 3}),
     ]  # fmt: skip
-    b = compute_metrics(trace(rows), control()).blast_radius
+    short = {("store", "capacity_rps"): [(12, 20, 99.0)], ("front", "capacity_rps"): [(13, 20, 9)]}
+    b = compute_metrics(trace(rows, pools=short), control()).blast_radius
     assert (b.direct_pools, b.cascaded_pools) == (("store",), ("front",))
     assert (b.direct_frac, b.cascaded_frac) == (0.5, 0.5)
+    # The load is that of the control run at that time, not of the run.
+    less = trace(pools={("store", "offered_rps"): [(12, 12, 98.0)]})
+    assert compute_metrics(trace(rows, pools=short), less).blast_radius.direct_pools == ()
+
+
+def test_what_is_no_trace_or_of_another_region_is_refused():
+    with pytest.raises(UsageError, match="trace must be a Trace, as simulate returns it, not str"):
+        compute_metrics("run.yaml")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="control must be a Trace"):
+        compute_metrics(trace(), 7)  # type: ignore[arg-type]
+    other = replace(control(), pool_ids=("a", "b"))
+    with pytest.raises(UsageError, match="other pools or services"):
+        compute_metrics(trace(), other)
 
 
 def test_depth_counts_different_subjects_along_one_chain_of_causes():

@@ -56,6 +56,21 @@ def test_no_impact_is_recovery_in_no_time():
     assert m.cascade_order == ()
 
 
+def test_what_people_did_is_kept_without_impact():
+    rows = [
+        TRIGGER,
+        (650.0, "alarm", "units-low", NO),
+        (700.0, "milestone", "acknowledged", NO),
+        (800.0, "milestone", "mitigated", NO),
+    ]
+    m = compute_metrics(trace(rows), control())
+    assert not m.impacted
+    known = {name: t_s for name, t_s in m.milestones_s.items() if t_s is not None}
+    assert known == {"trigger": 0.0, "detected": 50.0, "acknowledged": 100.0, "mitigated": 200.0}
+    assert set(m.phases_s.values()) == {None}
+    assert set(m.milestones_from_impact_s.values()) == {None}
+
+
 def test_the_control_run_compared_with_itself_shows_nothing():
     m = compute_metrics(control(), control())
     assert not m.impacted
