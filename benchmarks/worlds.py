@@ -69,7 +69,7 @@ def layered(n_pools: int, *, seed: int = 1, depth: int = 5, tight_frac: float = 
     for p in range(first[1], n_pools):
         above = rng.choice(first[level[p]], size=min(3, first[level[p]]), replace=False)
         pairs += [(int(a), p) for a in above]
-    pairs.sort()
+    pairs.sort(key=lambda pair: (pair[1], pair[0]))  # as a region's edges are numbered
     roots = list(range(first[1]))
     caller = np.array([a for a, _ in pairs] + [-1] * len(roots))
     callee = np.array([b for _, b in pairs] + roots)

@@ -1,7 +1,7 @@
 """The compiled world: ``Topology`` (frozen arrays) built from a NetworkX graph of the region.
 
 Everything that is iterated in a run is in sorted id order here, so that the order in which a file
-lists things never matters. Edges are numbered in this order: dependencies by (caller, callee),
+lists things never matters. Edges are numbered in this order: dependencies by (callee, caller),
 then service edges by service id, then one control edge per control plane by id.
 """
 
@@ -137,7 +137,7 @@ def build_topology(region: Region) -> Topology:
     planes = sorted(region.control_planes, key=lambda c: c.id)
     rows: list[tuple[int, int, int, float, float, Retry | None]] = [
         (index[a], index[b], _KINDS[d.kind], d.calls, d.timeout, d.retry)
-        for a, b, d in sorted(graph.edges(data="spec"), key=lambda e: (e[0], e[1]))
+        for a, b, d in sorted(graph.edges(data="spec"), key=lambda e: (e[1], e[0]))
     ]
     rows += [(-1, index[s.entry], CLIENT, 1.0, s.timeout, s.retry) for s in services]
     rows += [(-1, index[c.pool], CONTROL, 1.0, c.timeout, None) for c in planes]

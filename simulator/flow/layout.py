@@ -173,7 +173,8 @@ def allocate(
     in_edge = np.lexsort((np.arange(n_edges), topology.edge_callee))
     bounds = np.searchsorted(topology.edge_callee[in_edge], np.arange(n_pools + 1))
     pools["in0"], pools["in1"] = bounds[:-1], bounds[1:]
-    out_edge = np.flatnonzero(topology.edge_caller >= 0)
+    out_edge = np.argsort(topology.edge_caller, kind="stable")
+    out_edge = out_edge[topology.edge_caller[out_edge] >= 0]
     bounds = np.searchsorted(topology.edge_caller[out_edge], np.arange(n_pools + 1))
     pools["out0"], pools["out1"] = bounds[:-1], bounds[1:]
     waiting, dead, line = _fill_rings(pools, edges, in_edge)

@@ -62,12 +62,12 @@ def test_pools_and_edges_are_in_sorted_order_whatever_the_file_says():
     assert topology.pool_ids == ("db", "log", "web")
     assert topology.zone_ids == ("a", "b")
     assert topology.service_ids == ("y", "z")
-    assert topology.edge_caller.tolist() == [0, 2, 2, -1, -1, -1]
-    assert topology.edge_callee.tolist() == [2, 0, 1, 0, 2, 0]
+    assert topology.edge_caller.tolist() == [2, 2, 0, -1, -1, -1]
+    assert topology.edge_callee.tolist() == [0, 1, 2, 0, 2, 0]
     assert topology.edge_kind.tolist() == [
-        OPTIONAL,
         REQUIRED,
         ASYNCHRONOUS,
+        OPTIONAL,
         CLIENT,
         CLIENT,
         CONTROL,
@@ -106,7 +106,7 @@ def test_numbers_of_pools():
 
 def test_numbers_of_edges():
     topology = build_topology(region())
-    e = 1  # web -> db
+    e = 0  # web -> db
     assert topology.edge_calls[e] == 2.5
     assert topology.edge_timeout_s[e] == 0.3
     assert topology.edge_retries[e] == 2
@@ -117,8 +117,8 @@ def test_numbers_of_edges():
     assert topology.edge_budget[e] == PER_SUCCESS
     assert topology.edge_budget_ratio[e] == 0.1
     assert topology.edge_budget_bucket[e] == 30.0
-    assert topology.edge_retries[0] == 0
-    assert topology.edge_budget[0] == NO_BUDGET
+    assert topology.edge_retries[2] == 0
+    assert topology.edge_budget[2] == NO_BUDGET
     assert topology.edge_timeout_s[5] == 9.0
 
 
