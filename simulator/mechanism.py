@@ -218,9 +218,11 @@ class Context:
 class Effect:
     """One change that a fault makes at ``at_s`` (from the start of the run).
 
-    ``what`` is one of ``crash`` (units fail: ``count`` or ``frac``), ``repair`` (they come back
-    after boot), ``capacity_factor`` (rate of the units multiplied by ``factor`` until changed
-    again), ``service_time_factor`` (slow-down), ``zone_loss`` and ``zone_return``.
+    ``what`` is one of ``crash`` (units fail: ``count`` or ``frac``), ``repair`` (those that the
+    same fault took boot again: ``count`` of them, or all), ``capacity_factor`` (rate of the units
+    multiplied by ``factor`` until the same fault changes it again), ``service_time_factor``
+    (slow-down, likewise), ``zone_loss`` and ``zone_return``. Factors of several faults multiply;
+    a zone returns when every loss of it has ended.
     """
 
     at_s: float
@@ -274,13 +276,6 @@ class Fault(Protocol):
 
     def effects(self) -> Iterable[Effect]:
         """All changes, in order of time; drawn from the mechanism's own stream."""
-
-
-@dataclass(slots=True)
-class Paused:
-    """Flag that the engine sets when an operation pauses an actor."""
-
-    value: bool = field(default=False)
 
 
 BREAK_GLASS = references.BREAK_GLASS

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
 from simulator.engine.simulation import Phase
 from simulator.errors import UsageError
 from simulator.mechanism import BREAK_GLASS, Outcome
-from simulator.state import Why
+from simulator.state import Why, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +41,12 @@ class Effects:
         self.wake: Callable[[str], None] = lambda _actor: None
         self.pausable: frozenset[str] = frozenset()
         """Ids of scripts and loops."""
+        self._crashed: dict[tuple[str, int], list[int]] = {}
+        """(fault, pool) -> units per zone that it took and has not repaired."""
+        self._factors: dict[tuple[str, int, int], dict[str, float]] = {}
+        """(what, pool, zone) -> factor of every fault."""
+        self._losses: dict[int, Counter[str]] = {}
+        """Zone -> losses in force, by fault."""
 
     # ------------------------------------------------------------------ operations
     def execute(
@@ -181,14 +189,33 @@ class Effects:
         for pool in self._pools(effect):
             there = sum(self.state.serving(pool, z) for z in zones)
             count = effect.count or round(effect.frac * there)
-            self._life.crash(pool, zones, count, why=why)
+            parts = self._life.crash(pool, zones, count, why=why)
+            before = self._crashed.get((why.actor, pool), [0] * len(parts))
+            self._crashed[why.actor, pool] = [a + b for a, b in zip(before, parts, strict=True)]
 
     def _repair(self, effect: Effect, why: Why) -> None:
         zones = self._zones(effect.zone)
         for pool in self._pools(effect):
-            there = sum(self.state.counts["failed"][pool][z] for z in zones)
-            wanted = effect.count or (round(effect.frac * there) if effect.frac else there)
-            self._life.repair(pool, zones, wanted, why=why)
+            own = self._crashed.get((why.actor, pool))
+            if own is None:
+                self._repair_any(effect, pool, zones, why)
+            else:
+                self._repair_own(effect, pool, own, why)
+
+    def _repair_own(self, effect: Effect, pool: int, own: list[int], why: Why) -> None:
+        """Repair what the same fault took: ``count`` of it, or all."""
+        zones = self._zones(effect.zone)
+        taken = [n if z in zones else 0 for z, n in enumerate(own)]
+        count = min(effect.count, sum(taken)) or sum(taken)
+        for zone, part in enumerate(spread(count, taken)):
+            own[zone] -= part
+            self._life.repair(pool, (zone,), part, why=why)
+
+    def _repair_any(self, effect: Effect, pool: int, zones: Sequence[int], why: Why) -> None:
+        """Repair failed units, whatever broke them: for faults that took none of this pool."""
+        there = sum(self.state.counts["failed"][pool][z] for z in zones)
+        wanted = effect.count or (round(effect.frac * there) if effect.frac else there)
+        self._life.repair(pool, zones, wanted, why=why)
 
     def _capacity(self, effect: Effect, why: Why) -> None:
         self._set_factor(self.state.capacity_factor, effect, why, worse=-1)
@@ -199,22 +226,36 @@ class Effects:
     def _set_factor(
         self, table: list[list[float]], effect: Effect, why: Why, *, worse: int
     ) -> None:
-        """Set a factor; ``worse`` is the sign of a change that costs capacity."""
+        """Set a fault's factor; ``worse`` is the sign of a change that costs capacity."""
         for pool in self._pools(effect):
             row = table[pool]
-            if any((effect.factor - row[z]) * worse > 0.0 for z in self._zones(effect.zone)):
-                self.state.last_loss[pool] = why.cause
             for zone in self._zones(effect.zone):
-                row[zone] = effect.factor
+                factor = self._product(effect, pool, zone, why.actor)
+                if (factor - row[zone]) * worse > 0.0:
+                    self.state.last_loss[pool] = why.cause
+                row[zone] = factor
             self._life.push(pool)
+
+    def _product(self, effect: Effect, pool: int, zone: int, fault: str) -> float:
+        """Return the product of the factors of all faults, after this change of one."""
+        factors = self._factors.setdefault((effect.what, pool, zone), {})
+        factors[fault] = effect.factor
+        # In sorted order: rounding must not depend on who came first.
+        return prod(factors[name] for name in sorted(factors))
 
     def _zone_loss(self, effect: Effect, why: Why) -> None:
         for zone in self._zones(effect.zone):
+            self._losses.setdefault(zone, Counter())[why.actor] += 1
             self._life.lose_zone(zone, why=why)
 
     def _zone_return(self, effect: Effect, why: Why) -> None:
+        """End one loss; the zone returns when all of its losses have ended."""
         for zone in self._zones(effect.zone):
-            self._life.return_zone(zone, why=why)
+            losses = self._losses.get(zone, Counter())
+            if losses[why.actor]:
+                losses[why.actor] -= 1
+                if not losses.total():
+                    self._life.return_zone(zone, why=why)
 
     _FAULTS = {  # noqa: RUF012 - a table of methods, never written
         "crash": _crash,

@@ -199,9 +199,9 @@ class Lifecycle:
         return [a + b for a, b in zip(parts, rest, strict=True)]
 
     # ------------------------------------------------------------------ faults
-    def crash(self, pool: int, zones: Sequence[int], count: int, *, why: Why) -> int:
-        """Let serving units fail."""
-        return sum(self._take(pool, zones, count, to="failed", why=why))
+    def crash(self, pool: int, zones: Sequence[int], count: int, *, why: Why) -> list[int]:
+        """Let serving units fail; return how many in every zone."""
+        return self._take(pool, zones, count, to="failed", why=why)
 
     def repair(self, pool: int, zones: Sequence[int], count: int, *, why: Why) -> int:
         """Reboot failed units; those in a zone that is lost wait for their zone."""

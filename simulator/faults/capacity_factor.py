@@ -1,6 +1,7 @@
 """All units of a pool lose a share of their rate for a while.
 
 Equation: rate of a unit = ``factor`` times its full rate, from ``at`` until ``at + for``.
+Factors of faults that overlap multiply.
 
 Source: capacity-decreasing trigger of Huang et al., "Metastable Failures in the Wild", OSDI 2022,
 section 2: C_org(t).

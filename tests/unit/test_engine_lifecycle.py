@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,6 +213,71 @@ def test_a_zone_goes_dark_and_boots_again():
         (120.0, "a", "provisioning", "warming", 3),
         (160.0, "a", "warming", "in_service", 3),
     ]
+
+
+def overlap(start, end):
+    """Two faults of one kind: a from 10 to 30, b from 20 to 40."""
+    return {
+        name: [replace(start, at_s=at_s), replace(end, at_s=at_s + 20.0)]
+        for name, at_s in (("a", 10.0), ("b", 20.0))
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "factor"), [("capacity_factor", 0.5), ("service_time_factor", 2.0)]
+)
+def test_factors_of_faults_that_overlap_multiply(what, factor):
+    start = Effect(0.0, what, pool="api", factor=factor)
+    world = World(faults=overlap(start, replace(start, factor=1.0)))
+    world.run()
+    assert rates(world, "api") == [(10.0, 200.0), (20.0, 100.0), (30.0, 200.0), (40.0, 400.0)]
+
+
+def test_a_zone_returns_when_all_its_losses_have_ended():
+    loss = Effect(0.0, "zone_loss", zone="a")
+    world = World(faults=overlap(loss, replace(loss, what="zone_return")))
+    trace = world.run()
+    assert [u[0] for u in units(trace, "api")] == [10.0, 40.0, 100.0]
+    assert world.started is not None
+    assert world.started.state.serving(API) == 10
+
+
+def test_a_return_without_a_loss_ends_nobody_else_s_loss():
+    loss = Effect(10.0, "zone_loss", zone="a")
+    world = World(faults={"a": [loss], "b": [replace(loss, at_s=20.0, what="zone_return")]})
+    world.run()
+    assert world.started is not None
+    assert world.started.state.serving(API) == 5
+
+
+def test_a_repair_brings_back_what_the_crash_took():
+    world, trace = strike(
+        Effect(10.0, "crash", pool="api", frac=0.4), Effect(20.0, "repair", pool="api", frac=0.4)
+    )
+    assert world.started.state.serving(API) == 10
+    assert sum(u[4] for u in units(trace, "api") if u[2] == "failed") == 4
+
+
+def test_a_repair_leaves_what_another_fault_took():
+    crash = Effect(10.0, "crash", pool="api", zone="a", count=2)
+    faults = {
+        "a": [crash, Effect(30.0, "repair", pool="api")],
+        "b": [replace(crash, at_s=20.0, zone="b", count=3)],
+    }
+    world = World(faults=faults)
+    world.run()
+    assert world.started is not None
+    assert world.started.state.counts["failed"][API] == [0, 3]
+
+
+def test_a_repair_may_be_done_in_parts():
+    repair = Effect(20.0, "repair", pool="api", count=2)
+    world, trace = strike(
+        Effect(10.0, "crash", pool="api", count=3), repair, replace(repair, at_s=30.0)
+    )
+    back = [(u[0], u[4]) for u in units(trace, "api") if u[2] == "failed"]
+    assert back == [(20.0, 1), (20.0, 1), (30.0, 1)]
+    assert world.started.state.serving(API) == 10
 
 
 def test_units_that_boot_in_a_lost_zone_wait_for_it():
