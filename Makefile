@@ -46,14 +46,15 @@ lint: $(STAMP) ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint ## lint, then the whole default test suite
+test: lint ## lint, then the test suite but for what is marked slow
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile
 
-verify: $(STAMP) ## checks against theory (long)
-	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m verification
+verify: $(STAMP) ## theory and claims over many seeds (some minutes)
+	$(PY) -m pytest -q tests/verification tests/validation -m "slow or not slow"
 
 bench: $(STAMP) ## measure speed
-	$(PY) -m pytest -q -p no:xdist --benchmark-enable -m benchmark tests benchmarks
+	$(PY) benchmarks/kernel.py
+	$(PY) benchmarks/seed_story.py
 
 lock: $(STAMP) ## renew the pinned versions
 	$(COMPILE) --upgrade --extra test pyproject.toml -o requirements.lock
