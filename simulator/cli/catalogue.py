@@ -8,25 +8,33 @@ from pathlib import Path
 import simulator
 from simulator.errors import UsageError
 
-__all__ = ["find_scenario", "scenario_folder", "shipped"]
+__all__ = ["find_scenario", "nearest", "scenario_folders", "shipped"]
 
 
-def scenario_folder() -> Path | None:
-    """Return the folder ``scenarios``: of the working directory, else of the checkout."""
-    checkout = Path(simulator.__file__).resolve().parents[1]
-    for base in (Path(), checkout):
-        folder = base / "scenarios"
-        if folder.is_dir():
-            return folder
-    return None
+def scenario_folders() -> tuple[Path, ...]:
+    """Return the folders that hold scenarios, the one that counts first.
+
+    They are ``scenarios`` of the working directory, ``scenarios`` of the checkout, and the copy
+    inside an installed package. Folders without a scenario are left out.
+    """
+    package = Path(simulator.__file__).resolve().parent
+    folders = (Path("scenarios"), package.parent / "scenarios", package / "_scenarios")
+    return tuple(folder for folder in folders if any(folder.glob("*.yaml")))
 
 
 def shipped() -> tuple[Path, ...]:
-    """Return the files of the shipped scenarios, sorted by name."""
-    folder = scenario_folder()
-    return (
-        () if folder is None else tuple(sorted(folder.glob("*.yaml"), key=lambda file: file.stem))
-    )
+    """Return one file for each id in any of the folders, sorted by id."""
+    known: dict[str, Path] = {}
+    for folder in scenario_folders():
+        for file in folder.glob("*.yaml"):
+            known.setdefault(file.stem, file)
+    return tuple(known[name] for name in sorted(known))
+
+
+def nearest() -> tuple[Path, ...]:
+    """Return the files of the first folder that holds any, sorted by id."""
+    folders = scenario_folders()
+    return tuple(sorted(folders[0].glob("*.yaml"), key=lambda f: f.stem)) if folders else ()
 
 
 def find_scenario(name: str) -> Path:
