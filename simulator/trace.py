@@ -20,22 +20,30 @@ if TYPE_CHECKING:
 
     from simulator.scenario.schema import Scenario
 
-POOL_COLUMNS = (
-    "offered_rps",
-    "served_rps",
-    "success_frac",
-    "queue",
-    "dead",
-    "capacity_rps",
-    "blocked",
-    "units",
-)
-"""Sampled per pool. ``offered_rps`` counts attempts, ``dead`` waiting attempts that nobody waits
-for, ``blocked`` workers held by calls in flight, ``units`` units in service or warming."""
+POOL_UNITS = {
+    "offered_rps": "attempts/s",
+    "served_rps": "attempts/s",
+    "success_frac": "1",
+    "queue": "attempts",
+    "dead": "attempts",
+    "capacity_rps": "attempts/s",
+    "blocked": "workers",
+    "units": "units",
+}
+"""Column sampled per pool → unit; :attr:`Trace.pools` says what each means."""
 
-EDGE_COLUMNS = ("first_rps", "ok_rps", "failed_rps", "attempts_rps", "in_flight")
-"""Sampled per service: first tries, first tries answered in time, first tries given up,
-attempts (mean rates since the last sample), first tries still open."""
+POOL_COLUMNS = tuple(POOL_UNITS)
+
+EDGE_UNITS = {
+    "first_rps": "first tries/s",
+    "ok_rps": "first tries/s",
+    "failed_rps": "first tries/s",
+    "attempts_rps": "attempts/s",
+    "in_flight": "first tries",
+}
+"""Column sampled per service → unit; :attr:`Trace.services` says what each means."""
+
+EDGE_COLUMNS = tuple(EDGE_UNITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,33 +160,83 @@ class Trace:
 
     @property
     def events(self) -> pd.DataFrame:
-        """One row per record: id, t_s, kind, subject, actor, cause, text, data (JSON)."""
+        """One row per record, in order of time. Units are in ``attrs["units"]`` too.
+
+        =========  ========  ======================================================
+        column     unit      meaning
+        =========  ========  ======================================================
+        id         (number)  place among the records, from 0
+        t_s        s         time from the start of the run
+        kind       (text)    see :class:`TraceRecord`
+        subject    (text)    pool, service or actor that the record is about
+        actor      (text)    who did it; empty where nobody did
+        cause      (number)  ``id`` of the record that brought it about (-1: none)
+        text       (text)    for people
+        data       (JSON)    for programs: one object, its keys depend on ``kind``
+        =========  ========  ======================================================
+        """
         import pandas as pd
 
         rows = [
             (r.id, r.t_s, r.kind, r.subject, r.actor, r.cause, r.text, json.dumps(dict(r.data)))
             for r in self.records
         ]
-        return pd.DataFrame(
-            rows, columns=["id", "t_s", "kind", "subject", "actor", "cause", "text", "data"]
-        )
+        names = ["id", "t_s", "kind", "subject", "actor", "cause", "text", "data"]
+        frame = pd.DataFrame(rows, columns=names)
+        frame.attrs["units"] = {"t_s": "s"}
+        return frame
 
     @property
     def pools(self) -> pd.DataFrame:
-        """One row per sample and pool: t_s, pool, then :data:`POOL_COLUMNS`."""
-        return _long(self.sample_t_s, self.pool_ids, self.pool_series, "pool", POOL_COLUMNS)
+        """One row per sample and pool. Units are in ``attrs["units"]`` too.
+
+        ============  ==========  =============================================================
+        column        unit        meaning
+        ============  ==========  =============================================================
+        t_s           s           end of the sampling interval, from the start of the run
+        pool          (id)
+        offered_rps   attempts/s  attempts that arrived, retries among them; mean
+        served_rps    attempts/s  attempts that the pool worked off; mean
+        success_frac  1           share of the ended attempts that were answered in time
+        queue         attempts    waiting, the dead among them; at ``t_s``
+        dead          attempts    waiting, although their callers have given up; at ``t_s``
+        capacity_rps  attempts/s  what its units could work off if nobody else held them up;
+                                  at ``t_s``
+        blocked       workers     held by calls to other pools; at ``t_s``
+        units         units       in service or warming; at ``t_s``
+        ============  ==========  =============================================================
+
+        Means are over the sampling interval that ends at ``t_s``.
+        """
+        own = (self.sample_t_s, self.pool_ids, self.pool_series)
+        return _long(*own, name="pool", units=POOL_UNITS)
 
     @property
     def services(self) -> pd.DataFrame:
-        """One row per sample and service: t_s, service, then :data:`EDGE_COLUMNS`."""
-        return _long(
-            self.sample_t_s, self.service_ids, self.service_series, "service", EDGE_COLUMNS
-        )
+        """One row per sample and service. Units are in ``attrs["units"]`` too.
+
+        ============  =============  ==========================================================
+        column        unit           meaning
+        ============  =============  ==========================================================
+        t_s           s              end of the sampling interval, from the start of the run
+        service       (id)
+        first_rps     first tries/s  requests that customers made, without retries; mean
+        ok_rps        first tries/s  answered in time, by whatever attempt; mean
+        failed_rps    first tries/s  given up; mean
+        attempts_rps  attempts/s     first tries and retries; mean
+        in_flight     first tries    neither answered nor given up; at ``t_s``
+        ============  =============  ==========================================================
+
+        Means are over the sampling interval that ends at ``t_s``.
+        """
+        own = (self.sample_t_s, self.service_ids, self.service_series)
+        return _long(*own, name="service", units=EDGE_UNITS)
 
 
 def _long(
-    t_s: np.ndarray, ids: tuple[str, ...], series: np.ndarray, name: str, columns: tuple[str, ...]
+    t_s: np.ndarray, ids: tuple[str, ...], series: np.ndarray, *, name: str, units: dict[str, str]
 ) -> pd.DataFrame:
+    """Return one row per sample and id."""
     import numpy as np
     import pandas as pd
 
@@ -187,6 +245,8 @@ def _long(
         name: pd.Categorical(np.tile(np.arange(len(ids)), len(t_s)), range(len(ids))),
     }
     frame[name] = frame[name].rename_categories(list(ids))
-    for k, column in enumerate(columns):
+    for k, column in enumerate(units):
         frame[column] = series[:, :, k].reshape(-1)
-    return pd.DataFrame(frame)
+    table = pd.DataFrame(frame)
+    table.attrs["units"] = {"t_s": "s", **units}
+    return table

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from simulator.cli.output import OutPath, try_output, writing
 from simulator.errors import ScenarioError, UsageError
 
 if TYPE_CHECKING:
@@ -24,18 +25,20 @@ if TYPE_CHECKING:
 
 HELP: Final = """Judge the claims of scenarios over many seeds.
 
-Runs each SCENARIO (file or id; default: all that are shipped) with the seeds 1 to N and evaluates
-its expectations. One with a quantile is judged on that quantile, any other must hold in every run.
-Runs that had not recovered count as infinitely long and are never dropped.
+Runs each SCENARIO (file or id; default: all in the folder 'scenarios', or else all that are
+shipped) with the seeds 1 to N and evaluates its expectations. One with a quantile is judged on that
+quantile, any other must hold in every run. Runs that had not recovered count as infinitely long and
+are never dropped.
 
-With --baseline, times to recovery are compared with those of an earlier version, paired by seed. It
-fails when fewer runs recover, or when the median rises by more than 10 % and a paired permutation
-test says that this is no chance (p at most 0.05; needs five seeds).
+With --baseline, runs are compared with those of an earlier version, paired by seed. It fails when
+fewer runs recover, when the median time to recovery rises by more than 10 % and a paired
+permutation test says that this is no chance (p at most 0.05; needs five seeds), or when the median
+share of customers affected rises by more than 10 percentage points.
 
 \b
 Examples:
   simulator check
-  simulator check retry-storm --seeds 50 --junit report.xml
+  simulator check seoul-dns-2018 --seeds 50 --junit report.xml
   simulator check --baseline benchmarks/recovery/baseline.json
   simulator check --update-baseline --reason "boot time of units is now drawn"
 
@@ -46,7 +49,7 @@ Exit codes: 0 all hold, 1 an expectation or the baseline failed, 2 the input is 
 
 BASELINE: Final = Path("benchmarks/recovery/baseline.json")
 BASELINE_SCHEMA: Final = 1
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE: Final = OutPath()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Checked:
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes.  [default: one per core]")
 @click.option("--junit", type=_FILE, help="Write a JUnit XML report.")
-@click.option("--baseline", type=_FILE, help="Compare times to recovery with this file.")
+@click.option("--baseline", type=_FILE, help="Compare times and customers with this file.")
 @click.option(
     "--update-baseline",
     is_flag=True,
@@ -95,14 +98,13 @@ def cmd(scenario: tuple[str, ...], seeds: int, **options: Any) -> int:  # noqa: 
     file: Path | None = options["baseline"] or (BASELINE if update else None)
     known = _read_baseline(file, may_lack=update) if file is not None else {}
     specs = _load(scenario)
+    _try_outputs(options["junit"], file if update else None)
     checked = []
     for result in _run(specs, seeds, options["jobs"]):
         checked.append(result if update else _against(result, known, compared=file is not None))
         _print(checked[-1])
     if options["junit"] is not None:
-        from simulator.report.junit import junit_xml
-
-        options["junit"].write_bytes(junit_xml(tuple(_suite(c) for c in checked)))
+        _write_junit(options["junit"], checked)
     if update and file is not None:
         _write_baseline(file, known, checked, options["reason"].strip())
     failed = [c.name for c in checked if not c.passed]
@@ -112,16 +114,31 @@ def cmd(scenario: tuple[str, ...], seeds: int, **options: Any) -> int:  # noqa: 
     return 1 if failed else 0
 
 
+def _try_outputs(junit: Path | None, baseline: Path | None) -> None:
+    """See before the runs, which take long, whether their results can be written."""
+    if junit is not None:
+        try_output(junit)
+    if baseline is not None:
+        try_output(baseline, make_parents=True)
+
+
+def _write_junit(file: Path, checked: list[Checked]) -> None:
+    from simulator.report.junit import junit_xml
+
+    with writing(file):
+        file.write_bytes(junit_xml(tuple(_suite(c) for c in checked)))
+
+
 def _failed(names: list[str]) -> str:
     return f"; failed: {', '.join(names)}" if names else ""
 
 
 def _load(names: tuple[str, ...]) -> dict[str, Scenario]:
     """Load all scenarios; all problems of all files at once."""
-    from simulator.cli.catalogue import find_scenario, shipped
+    from simulator.cli.catalogue import find_scenario, nearest
     from simulator.scenario import load_scenario
 
-    files = {name: find_scenario(name) for name in names} or {p.stem: p for p in shipped()}
+    files = {name: find_scenario(name) for name in names} or {p.stem: p for p in nearest()}
     if not files:
         msg = "there are no shipped scenarios here; name a file"
         raise UsageError(msg)
@@ -190,7 +207,7 @@ def _against(result: Checked, known: dict[str, Any], *, compared: bool) -> Check
     """Add the comparison with the baseline, where it knows the scenario."""
     from dataclasses import replace
 
-    from simulator.metrics.gate import compare, read_entry
+    from simulator.metrics.gate import compare, read_customers, read_entry
     from simulator.scenario.dump import scenario_hash
 
     entry = known.get(result.scenario.id)
@@ -200,7 +217,9 @@ def _against(result: Checked, known: dict[str, Any], *, compared: bool) -> Check
         return result
     same = entry.get("scenario_sha256") == scenario_hash(result.scenario)
     before = read_entry(entry, result.scenario.id)
-    return replace(result, gate=compare(before, result.runs, same_scenario=same))
+    customers = read_customers(entry)
+    gate = compare(before, result.runs, same_scenario=same, customers_before=customers)
+    return replace(result, gate=gate)
 
 
 def _write_baseline(file: Path, known: dict[str, Any], checked: list[Checked], reason: str) -> None:
@@ -215,8 +234,9 @@ def _write_baseline(file: Path, known: dict[str, Any], checked: list[Checked], r
         for c in checked
     }
     content = {"schema": BASELINE_SCHEMA, "scenarios": dict(sorted({**known, **fresh}.items()))}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     click.echo(f"baseline written to {file}")
 
 
@@ -243,7 +263,7 @@ def _print(checked: Checked) -> None:
 
 
 def _spread(runs: Sequence[Metrics]) -> str:
-    """Return the quantiles of the time to recovery."""
+    """Return the quantiles of the time to recovery; runs without impact count as 0 s."""
     import math
 
     from simulator.metrics.expectations import quantile, show_value
@@ -251,7 +271,9 @@ def _spread(runs: Sequence[Metrics]) -> str:
     times = [math.inf if m.ttr_s is None else m.ttr_s for m in runs]
     shown = (f"p{q} {show_value('ttr_s', quantile(times, q / 100))}" for q in (10, 50, 90))
     well = sum(m.recovered for m in runs)
-    return f"time to recovery: {', '.join(shown)}; recovered {well} of {len(runs)}"
+    spared = sum(not m.impacted for m in runs)
+    note = f"; not impacted in {spared} of {len(runs)}" if spared else ""
+    return f"time to recovery: {', '.join(shown)}; recovered {well} of {len(runs)}{note}"
 
 
 def _suite(checked: Checked) -> Suite:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from simulator.cli.output import OutPath
+
 if TYPE_CHECKING:
     from simulator.metrics import Metrics, Verdict
     from simulator.report.rundir import RunFolder
@@ -30,9 +32,9 @@ An expectation on a quantile needs many seeds; one run cannot break it (see 'sim
 \b
 Examples:
   simulator run runaway-capacity-removal
-  simulator run scenarios/retry-storm.yaml --seed 7 --out runs/storm
-  simulator run retry-storm --set region.pools.edge.units=40
-  simulator run retry-storm --json | jq .ttr_s
+  simulator run scenarios/seoul-dns-2018.yaml --seed 7 --out runs/seoul
+  simulator run steady-day --set region.pools.edge-lb.units=400
+  simulator run runaway-capacity-removal --json | jq .ttr_s
 
 \b
 Exit codes: 0 done, 1 an expectation failed, 2 the input is wrong,
@@ -63,7 +65,7 @@ class Result:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutPath(dir_okay=True),
     help="Folder for the results; it must not exist.  [default: runs/<id>-seed<N>-<n>]",
 )
 @click.option(
@@ -71,7 +73,7 @@ class Result:
     "changes",
     metavar="PATH=VALUE",
     multiple=True,
-    help="Change the scenario, e.g. region.pools.edge.units=40; may be repeated.",
+    help="Change the scenario, e.g. region.pools.edge-lb.units=400; may be repeated.",
 )
 @click.option(
     "--fidelity",
@@ -164,7 +166,12 @@ def _save(result: Result, folder: RunFolder) -> None:
     from simulator.report.figure import figure_png
 
     judged = [
-        {"expectation": v.statement, "value": v.shown_value, "passed": v.passed}
+        {
+            "expectation": v.statement,
+            "value": v.shown_value,
+            "passed": v.passed,
+            "over_seeds": v.over_seeds,
+        }
         for v in result.verdicts
     ]
     numbers = {**result.metrics.to_dict(), "digest": result.trace.digest, "expectations": judged}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from simulator.cli.output import OutPath, writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELP: Final = """Write the JSON Schema (2020-12) of scenario and region files.
 
@@ -26,17 +31,16 @@ Exit codes: 0 done, 2 the input is wrong, 3 a bug of this program.
 @click.command(name="schema", help=HELP, short_help="Write the JSON Schema of scenario files.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, writable=True),
+    type=OutPath(),
     metavar="FILE",
     help="Write to a file instead of the terminal.",
 )
-def cmd(out: str | None) -> None:
+def cmd(out: Path | None) -> None:
     """Write the JSON Schema to a file or to the terminal."""
-    from pathlib import Path
-
     from simulator.scenario.json_schema import schema_text
 
     if out is None:
         click.echo(schema_text(), nl=False)
     else:
-        Path(out).write_text(schema_text(), encoding="utf-8")
+        with writing(out):
+            out.write_text(schema_text(), encoding="utf-8")

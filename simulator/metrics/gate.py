@@ -1,7 +1,8 @@
 """Did recovery get slower than yesterday? The comparison with a baseline, and its rule.
 
 Runs are paired by seed (the same chance before and after). The gate fails when fewer of the paired
-runs recover, or when both hold:
+runs recover, when the median share of customers affected rises by more than
+:data:`CUSTOMERS_RISE_MAX`, or when both hold:
 
 * the median time to recovery rises by more than :data:`RISE_MAX_FRAC`;
 * a paired permutation test on signed ranks puts the chance of such a rise, if nothing had changed,
@@ -25,10 +26,21 @@ if TYPE_CHECKING:
 
     from simulator.metrics.result import Metrics
 
-__all__ = ["ALPHA", "RISE_MAX_FRAC", "Gate", "baseline_entry", "compare", "read_entry"]
+__all__ = [
+    "ALPHA",
+    "CUSTOMERS_RISE_MAX",
+    "RISE_MAX_FRAC",
+    "Gate",
+    "baseline_entry",
+    "compare",
+    "read_customers",
+    "read_entry",
+]
 
 RISE_MAX_FRAC: Final = 0.10
 """Assumption: a tenth more is worth stopping for."""
+CUSTOMERS_RISE_MAX: Final = 0.10
+"""Assumption: one customer in ten more is worth stopping for (percentage points / 100)."""
 ALPHA: Final = 0.05
 """One-sided level. Fewer than five seeds can never reach it (1/2**5 = 0.031)."""
 RESAMPLES: Final = 9_999
@@ -48,6 +60,9 @@ class Gate:
     p_value: float
     same_scenario: bool
     """False when the scenario itself was changed since the baseline."""
+    customers_before: float | None = None
+    """Median share of customers affected; None where the baseline does not know it."""
+    customers_now: float | None = None
 
     @property
     def text(self) -> str:
@@ -59,8 +74,14 @@ class Gate:
         return (
             f"median time to recovery {_shown(self.median_before_s)} → "
             f"{_shown(self.median_now_s)}{change}, p = {self.p_value:.2g}; recovered "
-            f"{self.recovered_before} → {self.recovered_now} of {self.pairs}{note}"
+            f"{self.recovered_before} → {self.recovered_now} of {self.pairs}{note}{self._customers}"
         )
+
+    @property
+    def _customers(self) -> str:
+        if self.customers_before is None or self.customers_now is None:
+            return ""
+        return f"; median of customers {self.customers_before:.1%} → {self.customers_now:.1%}"
 
 
 def _shown(value_s: float) -> str:
@@ -105,10 +126,34 @@ def read_entry(entry: object, name: str) -> dict[int, float]:
     }
 
 
+def read_customers(entry: object) -> dict[int, float]:
+    """Return seed → share of customers affected; empty where the entry does not say."""
+    seeds = entry.get("seeds") if isinstance(entry, dict) else None
+    shares = entry.get("customers_frac") if isinstance(entry, dict) else None
+    if not (isinstance(seeds, list) and isinstance(shares, list) and len(seeds) == len(shares)):
+        return {}
+    return {int(seed): float(share) for seed, share in zip(seeds, shares, strict=True)}
+
+
 def compare(
-    before: Mapping[int, float], runs: Sequence[Metrics], *, same_scenario: bool = True
+    before: Mapping[int, float],
+    runs: Sequence[Metrics],
+    *,
+    same_scenario: bool = True,
+    customers_before: Mapping[int, float] | None = None,
 ) -> Gate:
     """Compare runs with the baseline, over the seeds that both have.
+
+    Parameters
+    ----------
+    before : Mapping[int, float]
+        Seed → time to recovery (inf: not recovered), see :func:`read_entry`.
+    runs : Sequence[Metrics]
+        Today's.
+    same_scenario : bool
+        Whether the scenario is still that of the baseline.
+    customers_before : Mapping[int, float], optional
+        Seed → share of customers affected, see :func:`read_customers`.
 
     Raises
     ------
@@ -126,8 +171,10 @@ def compare(
     well_new = sum(math.isfinite(t) for t in new)
     p_value = _p_value(old, new)
     slower = median_new > (1.0 + RISE_MAX_FRAC) * median_old and p_value <= ALPHA
+    shares = _customer_medians(customers_before or {}, runs)
+    wider = shares is not None and shares[1] - shares[0] > CUSTOMERS_RISE_MAX
     return Gate(
-        passed=not slower and well_new >= well_old,
+        passed=not slower and not wider and well_new >= well_old,
         pairs=len(seeds),
         median_before_s=median_old,
         median_now_s=median_new,
@@ -135,7 +182,20 @@ def compare(
         recovered_now=well_new,
         p_value=p_value,
         same_scenario=same_scenario,
+        customers_before=None if shares is None else shares[0],
+        customers_now=None if shares is None else shares[1],
     )
+
+
+def _customer_medians(
+    before: Mapping[int, float], runs: Sequence[Metrics]
+) -> tuple[float, float] | None:
+    """Return the medians then and now, over the seeds that both have; None without any."""
+    now = {m.seed: m.blast_radius.customers_frac for m in runs}
+    seeds = sorted(before.keys() & now.keys())
+    if not seeds:
+        return None
+    return quantile([before[s] for s in seeds], 0.5), quantile([now[s] for s in seeds], 0.5)
 
 
 def _p_value(old: Sequence[float], new: Sequence[float]) -> float:

@@ -24,6 +24,7 @@ import json
 import os
 import platform
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,7 +34,7 @@ from simulator import __version__
 from simulator.errors import RunDirectoryError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -61,8 +62,15 @@ class RunFolder:
     manifest: Mapping[str, Any]
 
     def write(self, name: str, content: bytes) -> None:
-        """Write one file: all of it or nothing."""
-        _write_whole(self.path / name, content)
+        """Write one file: all of it or nothing.
+
+        Raises
+        ------
+        UsageError
+            If the file system refuses (full, read only).
+        """
+        with _refusals_told(self.path):
+            _write_whole(self.path / name, content)
 
     def write_json(self, name: str, value: object) -> None:
         """Write one JSON file."""
@@ -91,7 +99,7 @@ def create_run(
     Raises
     ------
     UsageError
-        If `path` exists: a run is never written over.
+        If `path` exists (a run is never written over), or cannot be made.
     """
     manifest = {
         "schema": SCHEMA,
@@ -104,9 +112,25 @@ def create_run(
         "argv": list(argv),
         "scenario": scenario_yaml,
     }
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        msg = f"{path} exists already; a run is never written over (choose another --out)"
-        raise UsageError(msg)
+    with _refusals_told(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            msg = f"{path} exists already; a run is never written over (choose another --out)"
+            raise UsageError(msg)
+        _make_folder(path, manifest, scenario_yaml)
+    return RunFolder(path, manifest)
+
+
+@contextmanager
+def _refusals_told(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one about the user's folder."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path}: cannot be written: {error.strerror or error} (choose another --out)"
+        raise UsageError(msg) from error
+
+
+def _make_folder(path: Path, manifest: Mapping[str, Any], scenario_yaml: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Filled beside its place and renamed, so that no folder is ever seen without its manifest.
     draft = path.parent / f".{path.name}.{os.getpid()}.tmp"
@@ -123,7 +147,6 @@ def create_run(
             draft.rmdir()
         raise
     _sync_folder(path.parent)
-    return RunFolder(path, manifest)
 
 
 def free_path(folder: Path, stem: str) -> Path:
@@ -144,8 +167,11 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    units = json.dumps(frame.attrs.get("units", {}))
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"units": units})
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -249,10 +275,12 @@ class Run:
 
         path = self._existing(f"{name}.parquet")
         try:
-            frame: pd.DataFrame = pq.read_table(path).to_pandas()
+            table = pq.read_table(path)
+            frame: pd.DataFrame = table.to_pandas()
         except (pa.ArrowException, OSError) as error:
             msg = f"{path} cannot be read as Parquet: {error}"
             raise RunDirectoryError(msg) from error
+        frame.attrs["units"] = json.loads((table.schema.metadata or {}).get(b"units", b"{}"))
         return frame
 
 

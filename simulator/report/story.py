@@ -22,6 +22,7 @@ _ILLNESS: Final = {
     ("restored", "service"): "service {} is back at its SLO",
     ("restored", "pool"): "pool {} answers again",
 }
+CHAPTERS_MAX: Final = 5
 _RULINGS: Final = {"clip": "cut down", "defer": "held back", "halt": "halted"}
 
 
@@ -64,6 +65,10 @@ def five_records(trace: Trace, metrics: Metrics) -> tuple[Chapter, ...]:
         The first milestone ``mitigated``; without one, the first milestone ``diagnosed``.
     recovery
         The last record by which a service came back, if the region recovered.
+
+    Places that stay empty (nobody was harmed, or one record fills two) are filled in this order:
+    the first alarm or page, the first refusal, the first pool down, and the first milestones
+    ``acknowledged``, ``diagnosed`` and ``restored``.
     """
     first = trigger_record(trace)
     since_s = metrics.trigger_s or 0.0
@@ -78,10 +83,25 @@ def five_records(trace: Trace, metrics: Metrics) -> tuple[Chapter, ...]:
         ("recovery", back[-1] if back and metrics.recovered else None),
     ]
     chapters: dict[int, Chapter] = {}
-    for role, record in picks:
-        if record is not None:
+    for role, record in [*picks, *_fillers(later)]:
+        if record is not None and len(chapters) < CHAPTERS_MAX:
             chapters.setdefault(record.id, Chapter(role, record))
     return tuple(sorted(chapters.values(), key=lambda c: (c.record.t_s, c.record.id)))
+
+
+def _fillers(later: list[TraceRecord]) -> list[tuple[str, TraceRecord | None]]:
+    """Return the records that fill empty places, the most telling first."""
+
+    def first(*kinds: str, what: str = "") -> TraceRecord | None:
+        found = (r for r in later if r.kind in kinds)
+        return next((r for r in found if not what or data_of(r).get("what") == what), None)
+
+    return [
+        ("first signal", first("alarm", "page")),
+        ("first refusal", first("refusal")),
+        ("first pool down", first("impaired", what="pool")),
+        *((name, _milestone(later, name)) for name in ("acknowledged", "diagnosed", "restored")),
+    ]
 
 
 def _widest(records: list[TraceRecord], trigger: TraceRecord | None) -> TraceRecord | None:

@@ -112,6 +112,35 @@ def test_problems_of_all_files_are_told_before_anything_runs(here, capsys):
     assert "error: b.yaml:" in err
 
 
+def test_runs_without_impact_are_counted(here, capsys):
+    (here / "calm.yaml").write_text(SMALL.replace("frac: 80%", "frac: 2%"))
+    assert check("calm.yaml", "--seeds", "2") == 1
+    assert "not impacted in 2 of 2" in " ".join(capsys.readouterr().out.split())
+    assert check("small.yaml", "--seeds", "1") == 0
+    assert "not impacted" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--junit", "none/j.xml"], "error: none/j.xml: cannot be written: No such file"),
+        (["--junit", ""], "the path is empty"),
+        (["--update-baseline", "--reason", "r", "--baseline", "small.yaml/b.json"],
+         "error: small.yaml/b.json: cannot be written: Not a directory"),
+        (["--update-baseline", "--reason", "r", "--baseline", ""], "the path is empty"),
+    ],
+)  # fmt: skip
+def test_an_output_that_cannot_be_written_is_told_before_the_runs(
+    here, capsys, monkeypatch, args, said
+):
+    from simulator.cli import batch
+
+    monkeypatch.setattr(batch, "run_tasks", None)
+    assert check("small.yaml", *args) == 2
+    assert said in capsys.readouterr().err
+    assert [p.name for p in here.iterdir()] == ["small.yaml"]
+
+
 def test_without_names_the_shipped_scenarios_are_checked(here, capsys):
     (here / "scenarios").mkdir()
     (here / "small.yaml").rename(here / "scenarios" / "small-crash.yaml")

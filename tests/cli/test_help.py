@@ -1,12 +1,15 @@
 """Help: fast, worth reading, and without the heavy packages."""
 
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click import Context
 
 from simulator.cli import COMMANDS, cli, main
+from simulator.cli.catalogue import shipped
 
 HEAVY = (
     "numba", "numpy", "pandas", "matplotlib", "scipy", "networkx", "simpy", "pydantic", "pyarrow",
@@ -54,6 +57,52 @@ def test_help_of_a_verb_has_examples_and_exit_codes(capsys, verb):
     assert f"  simulator {verb}" in text
     assert "Exit codes: 0 " in text
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def _examples(text):
+    """Return the words of the command lines of this program in a help page."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line.startswith("simulator ")]
+    return [shlex.split(line.partition("|")[0].partition("    ")[0]) for line in lines]
+
+
+@pytest.mark.parametrize("verb", ["", *COMMANDS])
+def test_what_examples_name_exists(capsys, monkeypatch, verb):
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    assert main([*([verb] if verb else []), "--help"]) == 0
+    examples = _examples(capsys.readouterr().out)
+    assert examples
+    known = {path.stem for path in shipped()}
+    for words in examples:
+        assert words[1] in COMMANDS
+        for name in words[2:]:
+            if name.startswith("scenarios/"):
+                assert list(root.glob(name)), name
+            elif words[1] == "explain":
+                assert name.removeprefix("runs/").partition("-seed")[0] in known
+        named = [w for w in words[2:3] if not w.startswith("-") and words[1] in {"run", "check"}]
+        assert all(Path(name).stem in known for name in named), words
+
+
+def test_changes_in_examples_can_be_made(capsys, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    for verb in ("run", "validate"):
+        assert main([verb, "--help"]) == 0
+        found = [w for w in _examples(capsys.readouterr().out) if "--set" in w]
+        assert found
+        for words in found:
+            at = words.index("--set")
+            assert main(["validate", words[2], *words[at : at + 2]]) == 0
+            capsys.readouterr()
+
+
+def test_python_m_runs_the_command_line(subprocess_env):
+    done = subprocess.run(
+        [sys.executable, "-m", "simulator", "--version"],
+        capture_output=True, text=True, env=subprocess_env, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("simulator, version ")
 
 
 @pytest.mark.parametrize("verb", COMMANDS)

@@ -43,7 +43,8 @@ def test_a_run_reports_and_saves(here, last):
     }  # fmt: skip
     assert run.metrics["digest"] == run.manifest["digest"]
     assert run.metrics["baseline"] == "control run"
-    assert [e["passed"] for e in run.metrics["expectations"]] == [True, True, True]
+    judged = [(e["passed"], e["over_seeds"]) for e in run.metrics["expectations"]]
+    assert judged == [(True, False), (True, True), (True, False)]
 
 
 def test_text_in_a_pipe_is_plain_and_fits(here, last):
@@ -128,6 +129,47 @@ def test_an_existing_folder_is_not_written_over(here, last):
     assert code == 2
     assert "error: out exists already" in said.err
     assert [p.name for p in (here / "out").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("out", ["small.yaml/x", "/proc/x", "."])
+def test_a_folder_that_cannot_be_made_is_wrong_input(here, last, monkeypatch, out):
+    if out == ".":
+        (here / "empty").mkdir()
+        monkeypatch.chdir(here / "empty")
+    code, said = last("run", str(here / "small.yaml"), "--out", out)
+    assert code == 2
+    assert f"error: {out}: cannot be written: " in said.err
+    assert "Traceback" not in said.err
+
+
+def test_an_empty_folder_name_is_refused(here, last):
+    code, said = last("run", "small.yaml", "--out", "")
+    assert code == 2
+    assert "the path is empty" in said.err
+
+
+def test_a_disk_that_is_full_is_no_bug(here, last, monkeypatch):
+    from simulator.report import rundir
+
+    whole = rundir._write_whole
+
+    def full(path, content):
+        if path.suffix == ".parquet":
+            raise OSError(28, "No space left on device")
+        whole(path, content)
+
+    monkeypatch.setattr(rundir, "_write_whole", full)
+    code, said = last("run", "small.yaml")
+    assert code == 2
+    assert "cannot be written: No space left on device" in said.err
+
+
+def test_saved_tables_know_their_units(here, last):
+    last("run", "small.yaml", "--out", "there", "--quiet")
+    run = open_run("there")
+    assert run.pools.attrs["units"]["queue"] == "attempts"
+    assert run.services.attrs["units"]["in_flight"] == "first tries"
+    assert run.events.attrs["units"] == {"t_s": "s"}
 
 
 def test_wrong_input_is_located(here, last):

@@ -59,6 +59,14 @@ def test_verb_writes_text_or_file(tmp_path, capsys, schema):
     assert (tmp_path / "x.json").read_bytes() == COMMITTED.read_bytes()
 
 
+@pytest.mark.parametrize("out", ["none/x.json", ""])
+def test_a_file_that_cannot_be_written_is_wrong_input(tmp_path, monkeypatch, capsys, out):
+    monkeypatch.chdir(tmp_path)
+    assert main(["schema", "--out", out]) == 2
+    err = capsys.readouterr().err
+    assert ("cannot be written: No such file" if out else "the path is empty") in err
+
+
 def test_there_are_shipped_files():
     assert SHIPPED
 

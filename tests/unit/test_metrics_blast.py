@@ -7,7 +7,7 @@ import pytest
 
 from simulator.errors import UsageError
 from simulator.metrics import blast, compute_metrics
-from tests.handmade import TRIGGER, control, outage, scenario, trace
+from tests.handmade import TRIGGER, Row, control, outage, scenario, trace
 
 
 def test_standard_outage():
@@ -65,7 +65,7 @@ def _unit(t_s: float, level: int, *, count: int, how: tuple[str, str], zone: str
     return (t_s, "unit", "store", data)
 
 
-DOWN = (720.0, "impaired", "read", {})
+DOWN: Row = (720.0, "impaired", "read", {})
 
 
 def test_zones_need_the_loss_of_a_tenth():
@@ -107,7 +107,9 @@ def test_direct_and_cascaded_pools():
         (710.0, "impaired", "store", {"cause": 2}),
         (720.0, "impaired", "front", {"cause": 3}),
     ]  # fmt: skip
-    short = {("store", "capacity_rps"): [(12, 20, 99.0)], ("front", "capacity_rps"): [(13, 20, 9)]}
+    # The store's capacity falls below its load as it fails, that of the front only afterwards.
+    lows = (("store", 12, 99.0), ("front", 13, 9.0))
+    short = {(pool, "capacity_rps"): [(since, 20, low)] for pool, since, low in lows}
     b = compute_metrics(trace(rows, pools=short), control()).blast_radius
     assert (b.direct_pools, b.cascaded_pools) == (("store",), ("front",))
     assert (b.direct_frac, b.cascaded_frac) == (0.5, 0.5)

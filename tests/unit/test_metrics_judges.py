@@ -237,5 +237,40 @@ def test_a_malformed_entry_is_refused(entry):
         gate.read_entry(entry, "x")
 
 
+def with_customers(shares):
+    blast = STANDARD.blast_radius
+    return [
+        replace(m, blast_radius=replace(blast, customers_frac=share))
+        for m, share in zip(runs(BASE), shares, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "passed"),
+    [
+        ([0.30] * 10, True),
+        ([0.39] * 10, True),
+        ([0.41] * 10, False),
+        ([0.30] * 6 + [0.99] * 4, True),  # the median stays
+        ([0.30] * 4 + [0.99] * 6, False),
+        ([0.0] * 10, True),
+    ],
+)
+def test_more_customers_affected_fail(now, passed):
+    old = dict.fromkeys(range(10), 0.30)
+    g = gate.compare(before(BASE), with_customers(now), customers_before=old)
+    assert g.passed is passed
+    assert "median of customers 30.0% → " in g.text
+
+
+def test_a_baseline_without_customers_is_compared_by_time():
+    assert gate.read_customers({"seeds": [1], "ttr_s": [2.0]}) == {}
+    assert gate.read_customers(None) == {}
+    assert gate.read_customers({"seeds": [1, 2], "customers_frac": [0.5, 0.1]}) == {1: 0.5, 2: 0.1}
+    g = gate.compare(before(BASE), with_customers([1.0] * 10), customers_before={})
+    assert g.passed
+    assert "customers" not in g.text
+
+
 def test_a_changed_scenario_is_said():
     assert "has changed" in gate.compare(before(BASE), runs(BASE), same_scenario=False).text

@@ -119,7 +119,30 @@ def test_without_an_act_that_did_harm_the_largest_refusal_is_shown():
         (710.0, "refusal", "store", {"guardrail": "floor", "verb": "remove", "asked": 9}),
     ]
     t = trace(rows)
-    assert [c.record.id for c in five_records(t, compute_metrics(t, control()))] == [0, 2]
+    chapters = five_records(t, compute_metrics(t, control()))
+    assert ("widest effect", 2) in [(c.role, c.record.id) for c in chapters]
+
+
+def test_there_are_five_records_where_nobody_was_harmed():
+    rows = [
+        TRIGGER,
+        (650.0, "alarm", "units-low", {}),
+        (660.0, "page", "units-low", {}),
+        (700.0, "milestone", "acknowledged", {}),
+        (710.0, "refusal", "front", {"guardrail": "floor", "verb": "remove", "asked": 3}),
+        (720.0, "refusal", "front", {"guardrail": "floor", "verb": "remove", "asked": 3}),
+        (800.0, "milestone", "mitigated", {}),
+        (900.0, "milestone", "restored", {}),
+    ]
+    t = trace(rows)
+    chapters = five_records(t, compute_metrics(t, control()))
+    assert [(c.role, c.record.id) for c in chapters] == [
+        ("trigger", 0),
+        ("first signal", 1),
+        ("acknowledged", 3),
+        ("widest effect", 4),
+        ("mitigation", 6),
+    ]
 
 
 # ------------------------------------------------------------------------------------- tree
