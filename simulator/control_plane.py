@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from simulator.flow.contract import Outlook
     from simulator.mechanism import Action, Guardrail, Verdict
@@ -102,15 +102,15 @@ class FleetInventory:
         """Units provisioning."""
         return self._count(self._state.counts["provisioning"], pool, zone)
 
-    def removed_since(self, t_s: float, pool: str = "") -> int:
-        """Units removed by operations since ``t_s`` (all pools when empty)."""
+    def removed_since(self, t_s: float, pool: str = "", verbs: Collection[str] = ()) -> int:
+        """Units removed since ``t_s`` by operations of ``verbs`` (empty: all pools, all verbs)."""
         wanted = self._pools[pool] if pool else None
         total = 0
-        for removed_s, p, units in reversed(self._state.removals):
-            if removed_s < t_s:
+        for removal in reversed(self._state.removals):
+            if removal.t_s < t_s:
                 break
-            if wanted is None or p == wanted:
-                total += units
+            if wanted in {None, removal.pool} and (not verbs or removal.verb in verbs):
+                total += removal.units
         return total
 
     def serves_control_plane(self, pool: str) -> bool:

@@ -18,7 +18,7 @@ Each class carries ``Config`` (a frozen, closed pydantic model), is built as
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast, runtime_checkable
@@ -186,8 +186,11 @@ class Inventory(Protocol):
     def on_order(self, pool: str, zone: str = "") -> int:
         """Units provisioning."""
 
-    def removed_since(self, t_s: float, pool: str = "") -> int:
-        """Units removed by operations since ``t_s`` (all pools when empty)."""
+    def removed_since(self, t_s: float, pool: str = "", verbs: Collection[str] = ()) -> int:
+        """Units removed since ``t_s`` by operations of ``verbs`` (empty: all pools, all verbs).
+
+        Operations that remove are ``remove``, ``drain`` and ``replace``.
+        """
 
     def serves_control_plane(self, pool: str) -> bool:
         """Whether operators need this pool to act."""

@@ -66,6 +66,17 @@ class Facts:
     """Mean service time, slow-downs included."""
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Units that an operation took out of one pool."""
+
+    t_s: float
+    pool: int
+    units: int
+    verb: str
+    """remove, drain or replace."""
+
+
 class History:
     """Facts of every pool over time, for telemetry and for the ``units`` column of the trace."""
 
@@ -138,8 +149,8 @@ class SystemState:
         """Service -> admitted share, where below 1, and the record of the operation."""
         self.paused: set[str] = set()
         """Ids of the scripts and loops that may not act."""
-        self.removals: list[tuple[float, int, int]] = []
-        """(time, pool, units) of every removal by an operation."""
+        self.removals: list[Removal] = []
+        """Every removal by an operation, in order of time."""
         self.last_loss: dict[int, int] = {}
         """Pool -> last record by which it lost capacity."""
         self._unchecked = set(range(topology.n_pools))

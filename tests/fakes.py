@@ -1,7 +1,7 @@
 """A small world to drive mechanisms by hand: no engine, no data plane, answers set by the test."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ class FakeView:
 
 @dataclass
 class FakeInventory:
-    """The control plane's books: units per pool and zone, removals with their time."""
+    """The control plane's books: units per pool and zone, what was removed when."""
 
     now_s: float = 0.0
     zones: dict[str, dict[str, int]] = field(
@@ -101,7 +101,9 @@ class FakeInventory:
     def on_order(self, pool: str, zone: str = "") -> int:
         return 0
 
-    def removed_since(self, t_s: float, pool: str = "") -> int:
+    def removed_since(self, t_s: float, pool: str = "", verbs: Collection[str] = ()) -> int:
+        if verbs and "remove" not in verbs:
+            return 0
         return sum(n for t, p, n in self.removals if t >= t_s and pool in {"", p})
 
     def serves_control_plane(self, pool: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from simulator.engine.simulation import Phase
 from simulator.errors import UsageError
 from simulator.mechanism import BREAK_GLASS, Outcome
-from simulator.state import Why, spread
+from simulator.state import Removal, Why, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -119,7 +119,8 @@ class Effects:
             "replace": partial(life.replace, pool, zones, count, slots=slots, why=why),
         }[action.verb]()
         if removed:
-            self.state.removals.append((float(self._sim.now), pool, removed))
+            now_s = float(self._sim.now)
+            self.state.removals.append(Removal(now_s, pool, removed, action.verb))
         return removed
 
     def throttle(self, service: str, factor: float, *, record: int) -> None:

@@ -1,8 +1,8 @@
 """Requests of a pool take longer for a while: a slow disk, a lossy network, a cold dependency.
 
 Equation: service time = ``factor`` times the declared one, from ``at`` until ``at + for``. A
-worker is held longer, so capacity falls to 1/factor and callers block longer (MODEL.md, F14). Factors of faults
-that overlap multiply.
+worker is held longer, so capacity falls to 1/factor and callers block longer (MODEL.md, F14).
+Factors of faults that overlap multiply.
 
 Source: Huang et al., "Metastable Failures in the Wild", OSDI 2022, section 5 (latency as trigger);
 MODEL.md, F14, for callers.

@@ -1,9 +1,9 @@
 """A whole zone is lost: power, cooling or network of one failure domain.
 
 Equation: all units of the zone, in every pool, serve nothing from ``at`` until ``at + for``, or
-until the last loss has ended where several of one zone overlap. With
-equal shares over n zones the region keeps (n - 1)/n of its capacity, so it holds its load only when
-it ran below that (static stability: three zones, at most 2/3).
+until the last loss has ended where several of one zone overlap. With equal shares over n zones the
+region keeps (n - 1)/n of its capacity, so it holds its load only when it ran below that (static
+stability: three zones, at most 2/3).
 
 Source: static stability with availability zones, Amazon Builders' Library.
 

@@ -2,9 +2,9 @@
 
 Equation: with U units declared and R(w) units removed within the last ``window``, a removal of n
 units is cut to min(n, L - R(w)), where L = max(``units_min``, floor(``frac_max`` * U)); at nothing
-left it is refused. The smaller of the pool's and the region's answer counts. Whoever removes fills
-the window, also an exempt actor. Detection and containment of t hours then bound the loss of a pool
-by L * (t/window + 1).
+left it is refused. The smaller of the pool's and the region's answer counts. Whoever removes by
+one of ``verbs`` fills the window, also an exempt actor. Detection and containment of t hours then
+bound the loss of a pool by L * (t/window + 1).
 
 Source: remedy after the S3 event of 2017-02-28, "remove capacity more slowly" (AWS message 41926);
 hourly cap on removals after the Seoul DNS event of 2018-11-22 (AWS message 74876).
@@ -51,7 +51,7 @@ class RemovalVelocity:
         units_min: Count = 1
         """Units that may be removed per window however small the pool is."""
         verbs: tuple[Literal["remove", "drain", "replace"], ...] = ("remove", "drain")
-        """Operations that count as removal."""
+        """Operations that count as removal: they are judged, and they fill the window."""
         exempt: tuple[ActorRef, ...] = ()
         """Actors that are let through."""
 
@@ -68,11 +68,11 @@ class RemovalVelocity:
             return ALLOW
         since_s = inventory.now_s - c.window
         limit = self._limit(c.frac_max, inventory.declared(action.pool))
-        left = limit - inventory.removed_since(since_s, action.pool)
+        left = limit - inventory.removed_since(since_s, action.pool, c.verbs)
         of = "pool"
         if c.region_frac_max is not None:
             region = self._limit(c.region_frac_max, self._region_units)
-            region -= inventory.removed_since(since_s)
+            region -= inventory.removed_since(since_s, verbs=c.verbs)
             left, of = min((left, of), (region, "region"))
         if action.count <= left:
             return ALLOW

@@ -193,10 +193,10 @@ def test_removals_asked_for_at_once_never_exceed_the_velocity(scripts, frac_max,
     world.run()
     assert world.started is not None
     state = world.started.state
-    for end_s, pool, *_ in state.removals:
-        inside = [r for r in state.removals if end_s - window_s <= r[0] <= end_s and r[1] == pool]
-        limit = max(1.0, frac_max * sum(state.declared[pool]) + 1e-6)
-        assert sum(r[2] for r in inside) <= limit
+    for end in state.removals:
+        window = [r for r in state.removals if 0.0 <= end.t_s - r.t_s <= window_s]
+        limit = max(1.0, frac_max * sum(state.declared[end.pool]) + 1e-6)
+        assert sum(r.units for r in window if r.pool == end.pool) <= limit
 
 
 @given(st.lists(plans, max_size=3), st.lists(effects, max_size=4), outlooks)

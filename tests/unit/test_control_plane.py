@@ -17,7 +17,7 @@ from simulator.flow.contract import Outlook
 from simulator.mechanism import ALLOW, Action, Guardrail, Inventory, Verdict
 from simulator.model import build_topology
 from simulator.scenario.region import ControlPlane, Operation, Region
-from simulator.state import SystemState, Why
+from simulator.state import Removal, SystemState, Why
 from simulator.trace import Log
 from tests.engine_world import FOREVER, REGION
 
@@ -126,9 +126,16 @@ def test_inventory_counts_by_pool_and_zone(state, inventory):
 
 
 def test_inventory_counts_removals_since_a_time(state, inventory):
-    state.removals = [(10.0, 0, 1), (50.0, 2, 4), (50.0, 0, 8), (90.0, 0, 16)]
+    state.removals = [
+        Removal(10.0, 0, 1, "remove"),
+        Removal(50.0, 2, 4, "remove"),
+        Removal(50.0, 0, 8, "replace"),
+        Removal(90.0, 0, 16, "drain"),
+    ]
     assert inventory.removed_since(50.0) == 28
     assert inventory.removed_since(50.0, "api") == 24
+    assert inventory.removed_since(50.0, "api", ("remove", "drain")) == 16
+    assert inventory.removed_since(0.0, verbs=["replace"]) == 8
     assert inventory.removed_since(91.0) == 0
     assert inventory.removed_since(0.0, "control") == 0
 

@@ -6,8 +6,10 @@ import pytest
 from simulator.control_plane import CALL_S, DEFERRALS_MAX
 from simulator.engine import operations
 from simulator.flow.contract import Outlook
+from simulator.guardrails.removal_velocity import RemovalVelocity
 from simulator.mechanism import BREAK_GLASS, Act, ActAll, Action, Verdict, Wait
 from tests.engine_world import FOREVER, GOOD, REGION, World, acts, data, records
+from tests.fakes import build
 
 DESCRIBE = Action("describe", "api")
 REMOVE = Action("remove", "api", count=2)
@@ -300,6 +302,18 @@ def test_what_takes_effect_can_be_stopped_but_not_put_off(decision, status):
 def test_a_refusal_before_the_effect_frees_the_slot():
     told, _, _ = removal_by_each_of(*"abcd", guardrails={"floor": keeps(8)})
     assert [o.status for (o,) in told.values()] == ["done", "refused", "refused", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("verbs", "removed"), [(("remove", "drain"), 2), (("remove", "drain", "replace"), 0)]
+)
+def test_replacements_fill_the_window_of_a_velocity_only_where_they_count(verbs, removed):
+    guardrail = build(RemovalVelocity, frac_max=0.2, verbs=verbs)
+    (replaced, outcome), _, _ = outcomes_of(
+        replace(REMOVE, verb="replace"), REMOVE, guardrails={"velocity": guardrail.judge}
+    )
+    assert (replaced.status, replaced.count) == ("done", 2)
+    assert outcome.count == removed
 
 
 # ---------------------------------------------------------------------- break-glass
