@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from simulator.sampling import Distribution, Lognormal
 from simulator.scenario.region import Id, Region, Source, Spec
-from simulator.units import Duration, Fraction, Multiplier
+from simulator.units import Duration, Fraction, Multiplier, format_duration
 
 
 HORIZON_S_MAX = 366 * 86_400.0
@@ -166,6 +167,25 @@ class Scenario(Spec):
     trigger: tuple[Id, ...] = ()
     """Ids of the faults and automations that the scenario is about; the control run lacks them."""
     expectations: tuple[Expectation, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        sections = ("faults", "automation", "healing", "guardrails", "people")
+        facts = {
+            "scenario": f"{self.id}: {self.title}",
+            "claim": self.claim,
+            "region": f"{self.region.id}, {len(self.region.pools)} pools, "
+            f"{len(self.region.dependencies)} dependencies, {len(self.region.services)} services",
+            "horizon": format_duration(self.horizon),
+            **{name: ", ".join(m.id for m in getattr(self, name)) or "none" for name in sections},
+            "trigger": ", ".join(self.trigger) or "none",
+        }
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in facts.items()
+        )
+        return f"<table>{rows}</table>"
 
 
 Step.model_rebuild()
