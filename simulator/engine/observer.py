@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from simulator.engine.simulation import Phase
+from simulator.model import ASYNCHRONOUS
 from simulator.telemetry import AlarmBook, SampleBook
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from simulator.telemetry import SampledView
     from simulator.trace import Log
 
-POOL_IMPAIRED_BELOW: Final = 0.9
-"""Success share of a pool's attempts below which it counts as impaired (assumption: one attempt
-in ten is what single retries no longer hide, 1 - 0.1**2 = 0.99)."""
+POOL_IMPAIRED_BELOW: Final = 0.99
+"""Success share of a pool's attempts below which it counts as impaired (assumption). If a
+service depends on it, the service's SLO counts where it is higher: a pool is not called healthy
+while it fails more often than its customers accept."""
 CUSTOMER_REPORTS: Final = "customer reports"
 _TELEMETRY: Final = "telemetry"
 
@@ -53,22 +55,42 @@ class Observer:
         self._book = book
         self._view: SampledView = book.view(0.0)
         self._watched: dict[int, tuple[str, int, int]] = {}
+        self._rank: dict[int, int] = {}
 
     def start(self, scenario: Scenario, topology: Topology, streams: Streams) -> None:
         """Set the watches and begin to sample."""
-        plane = self._sim.plane
-        slo = {s.id: s.slo for s in scenario.region.services}
-        for name in topology.service_ids:
-            edge = topology.service_edge(name)
-            watch = plane.watch_edge(edge, below=slo[name])
-            self._watched[watch] = (name, edge, int(topology.edge_callee[edge]))
-        for p, name in enumerate(topology.pool_ids):
-            watch = plane.watch_pool(p, below=POOL_IMPAIRED_BELOW)
-            self._watched[watch] = (name, -1, p)
+        self._watch(scenario, topology)
         self._alarms = AlarmBook(scenario.telemetry.alarms)
         self._patience = scenario.telemetry.customer_reports
         self._streams = streams
         self._tick_later(1)
+
+    def _watch(self, scenario: Scenario, topology: Topology) -> None:
+        """Watch pools, callees before callers, then services in the order of their entries."""
+        plane = self._sim.plane
+        slo = {s.id: s.slo for s in scenario.region.services}
+        entered: dict[int, list[str]] = {}
+        for name in topology.service_ids:
+            entry = int(topology.edge_callee[topology.service_edge(name)])
+            entered.setdefault(entry, []).append(name)
+        callees = callees_of(topology)
+        order = callees_first(callees, topology.n_pools)
+        below = [POOL_IMPAIRED_BELOW] * topology.n_pools
+        for p in reversed(order):
+            below[p] = max(below[p], *(slo[s] for s in entered.get(p, ())), 0.0)
+            for callee in callees.get(p, ()):
+                below[callee] = max(below[callee], below[p])
+        for p in order:
+            self._watched[plane.watch_pool(p, below=below[p])] = (topology.pool_ids[p], -1, p)
+        for p in order:
+            for name in entered.get(p, ()):
+                edge = topology.service_edge(name)
+                self._watched[plane.watch_edge(edge, below=slo[name])] = (name, edge, p)
+        self._rank = {watch: i for i, watch in enumerate(self._watched)}
+
+    def rank(self, watch: int) -> int:
+        """Return the place of a watch among those that cross at the same time."""
+        return self._rank[watch]
 
     # ------------------------------------------------------------------ the true state
     def crossed(self, crossing: Crossing) -> None:
@@ -143,6 +165,32 @@ class Observer:
             data={"alarm": alarm.id, "metric": alarm.metric},
         )
         self._pager.page(alarm.id, text=f"alarm {alarm.id}", cause=record)
+
+
+def callees_of(topology: Topology) -> dict[int, list[int]]:
+    """Return the pools that each pool waits for, if there are any."""
+    callees: dict[int, list[int]] = {}
+    for e in range(topology.n_edges):
+        if topology.edge_caller[e] >= 0 and topology.edge_kind[e] != ASYNCHRONOUS:
+            callees.setdefault(int(topology.edge_caller[e]), []).append(
+                int(topology.edge_callee[e])
+            )
+    return callees
+
+
+def callees_first(callees: dict[int, list[int]], n_pools: int) -> list[int]:
+    """Return all pools, each one after those it waits for (of a cycle, the first by id last)."""
+    seen: set[int] = set()
+    order: dict[int, None] = {}
+    stack = list(reversed(range(n_pools)))
+    while stack:
+        pool = stack[-1]
+        if pool in seen:  # and so are its callees, which were above it
+            order.setdefault(stack.pop())
+        else:
+            seen.add(pool)
+            stack += [c for c in callees.get(pool, ()) if c not in seen]
+    return list(order)
 
 
 def _reports_about(service: str) -> str:

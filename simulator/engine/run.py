@@ -164,6 +164,7 @@ class Run:
             scenario
         )
         self.observer.start(scenario, self.topology, self.streams)
+        self.sim.rank = self.observer.rank
         self.operations.open(scenario.region.control_planes, self.streams)
         self.effects.pausable = frozenset(_ids(scenario.automation) + _ids(scenario.healing))
         for spec in _by_id(scenario.faults):

@@ -79,7 +79,8 @@ class Simulation(simpy.Environment):
     5      ``RECORD``   bookkeeping that must see everything else of this time
     =====  ===========  ===============================================================
 
-    Within a phase, events run in sorted order of the id of their actor. Only events of one and
+    Within a phase, events run in sorted order of the id of their actor; crossings, in the order of
+    ``rank``. Only events of one and
     the same actor run in the order in which they were scheduled. The order in which actors were
     created therefore never matters. Other SimPy events (timeouts, processes) have the empty id
     and the phase that equals their priority.
@@ -107,6 +108,8 @@ class Simulation(simpy.Environment):
         super().__init__(0.0)
         self.plane = plane
         self.horizon_s = float("inf")
+        self.rank: Callable[[int], int] = lambda watch: watch
+        """Place of a watch among those that cross at the same time."""
         self._on_crossing = on_crossing
         self._guard = guard
         self._progress = progress
@@ -150,20 +153,21 @@ class Simulation(simpy.Environment):
         self.run(until=horizon_s)
 
     def _settle(self, t_s: float) -> None:
-        """Advance the data plane to ``t_s``; schedule what it reports."""
+        """Advance the data plane to ``t_s`` or the first crossings; schedule what it reports."""
         if t_s <= self._settled_s:
             return
-        while (crossing := self.plane.advance(t_s)) is not None:
+        until_s = t_s
+        while (crossing := self.plane.advance(until_s)) is not None:
+            # Go no further, but take all crossings of this instant: they run in order of rank.
+            until_s = min(until_s, crossing.t_s)
             # The plane's grid may overshoot an event by a rounding error.
             self.at(
                 min(max(crossing.t_s, self._now), t_s),
                 Phase.SETTLE,
-                f"watch {crossing.watch:06d}",
+                f"watch {self.rank(crossing.watch):06d}",
                 _Crossed(self._on_crossing, crossing),
             )
-            if crossing.t_s < t_s:
-                break
-        else:
+        if until_s == t_s:
             self._settled_s = t_s
         if self._progress is not None and perf_counter() >= self._progress_at:
             self._progress_at = perf_counter() + PROGRESS_EVERY_S

@@ -64,6 +64,66 @@ def test_a_failure_spreads_is_seen_and_is_explained():
     assert 300.0 + 60.0 + 30.0 <= alarm.t_s <= 300.0 + 60.0 + 30.0 + 2 * 10.0 + 1.0
 
 
+SHOP = {
+    "id": "shop",
+    "zones": ["a"],
+    "pools": [
+        # In the order of their ids, callers come before callees.
+        {"id": name, "units": 10, "concurrency": concurrency, "service_time": "50ms"}
+        for name, concurrency in (("basket", 200), ("checkout", 200), ("directory", 4))
+    ],
+    "dependencies": [
+        {"from": "basket", "to": "checkout", "timeout": "2s"},
+        {"from": "checkout", "to": "directory", "timeout": "1s"},
+    ],
+    "services": [
+        {"id": name, "entry": "basket", "first_tries": "250/s", "timeout": "3s", "slo": slo,
+         "customers": 0.5}
+        for name, slo in (("browse", 0.99), ("buy", 0.999))
+    ],
+    "control_planes": [],
+}  # fmt: skip
+ORDER = ["directory", "checkout", "basket", "browse", "buy"]
+
+
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+@pytest.mark.parametrize("frac", [1.0, 0.6, 0.5])
+def test_a_failure_climbs_from_callee_to_caller_to_service(frac, backend):
+    spec = World(
+        region=SHOP,
+        faults={"crash": [Effect(30.3, "crash", pool="directory", frac=frac)]},
+        trigger=("crash",),
+        horizon="90s",
+    )
+    trace = run(spec, backend=backend)
+    ills = {r.subject: r for r in records(trace, "impaired")}
+    pools, services = list(ills)[:3], list(ills)[3:]
+    assert (pools, sorted(services)) == (ORDER[:3], ORDER[3:])
+    steps = ["impaired basket", "impaired checkout", "impaired directory"]
+    for name in services:
+        assert chain(trace, ills[name])[1:4] == steps
+
+
+def test_a_pool_is_watched_at_the_slo_of_the_services_that_depend_on_it(monkeypatch):
+    scenario = World(region=SHOP).scenario()
+    watched: dict[str, float] = {}
+
+    def make(topology, streams):
+        plane = flow_plane(scenario, topology, streams, backend="compiled", guards=False)
+        watch = plane.watch_pool
+
+        def watch_pool(pool, *, below):
+            watched[topology.pool_ids[pool]] = below
+            return watch(pool, below=below)
+
+        monkeypatch.setattr(plane, "watch_pool", watch_pool)
+        return plane
+
+    Run(scenario, seed=1, make_plane=make)
+    assert watched == {"basket": 0.999, "checkout": 0.999, "directory": 0.999}
+    assert list(watched) == ORDER[:3]
+
+
 def test_series_have_their_shapes_and_columns():
     trace = run(world())
     assert trace.end_s == 1800.0

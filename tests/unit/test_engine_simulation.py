@@ -105,7 +105,19 @@ def test_a_crossing_may_be_answered_before_the_event_that_was_next():
     sim.at(5.0, Phase.WORLD, "a", lambda: seen.append(sim.now))
     sim.run_to(6.0)
     assert seen == [4.0, 5.0]
-    assert plane.advanced == [5.0, 4.0, 5.0, 6.0], "the first stopped at the crossing"
+    assert plane.advanced == [5.0, 3.0, 4.0, 5.0, 6.0], "the second asked for more at the crossing"
+
+
+def test_crossings_of_one_time_run_in_the_order_of_their_ranks():
+    sim, plane, _ = make()
+    places = {plane.watch_pool(p, below=0.9): 2 - p for p in range(3)}
+    ranks: list[int] = []
+    sim.rank = places.__getitem__
+    sim._on_crossing = lambda c: ranks.append(places[c.watch])
+    names = plane.topology.pool_ids
+    plane.crossings = [(3.0, name, True) for name in names] + [(4.0, names[0], False)]
+    sim.run_to(6.0)
+    assert ranks == [0, 1, 2, 2]
 
 
 def test_a_crossing_at_the_time_of_an_event_comes_after_world():
