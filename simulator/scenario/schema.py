@@ -11,7 +11,6 @@ from simulator.sampling import Distribution, Lognormal
 from simulator.scenario.region import Id, Region, Source, Spec
 from simulator.units import Duration, Fraction, Multiplier, format_duration
 
-
 HORIZON_S_MAX = 366 * 86_400.0
 """Longest run: a year."""
 
