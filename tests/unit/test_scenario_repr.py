@@ -16,7 +16,7 @@ def test_html_names_what_acts_and_escapes():
         "on-call",
         "replacer, autoscaler",
         "34 pools",
-        "30h",
+        "1d6h",
         scenario.claim,
     ):
         assert word in shown
