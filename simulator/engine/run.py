@@ -25,6 +25,7 @@ from simulator.errors import UsageError
 from simulator.mechanism import Context
 from simulator.model import build_topology
 from simulator.sampling import Streams
+from simulator.scenario.schema import Scenario
 from simulator.state import SystemState
 from simulator.telemetry import SampleBook
 from simulator.trace import POOL_COLUMNS, Log, Trace
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from simulator.flow.contract import Crossing, DataPlane
     from simulator.model import Topology
-    from simulator.scenario.schema import Mechanism, Scenario
+    from simulator.scenario.schema import Mechanism
 
     Progress = Callable[[float, float], None]
 
@@ -270,6 +271,10 @@ def simulate(
     RunInterrupted
         On Ctrl-C; a :class:`KeyboardInterrupt` that carries the trace so far.
     """
+    if not isinstance(scenario, Scenario):
+        kind = type(scenario).__name__
+        msg = f"simulate takes a Scenario, not {kind}; read one with load_scenario(path)"
+        raise UsageError(msg)
     checked = os.environ.get(GUARDS_VARIABLE) == "1" if guards is None else guards
 
     def make_plane(topology: Topology, streams: Streams) -> DataPlane:

@@ -13,6 +13,7 @@ Defaults:
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -33,7 +34,7 @@ class SlowDown:
 
         pools: Selector
         """Pools concerned."""
-        factor: Multiplier
+        factor: Annotated[Multiplier, Field(gt=0)]
         """Service time over the declared one; 1 changes nothing."""
         at: Duration
         """Time of the change, from the start of the run."""

@@ -245,3 +245,8 @@ def test_the_control_run_lacks_the_trigger_and_nothing_else():
     assert [m.id for m in rest.automation] == ["it"]
     assert [m.id for m in rest.healing] == ["loop"]
     assert control_run(plain_scenario(), 7).digest == simulate(plain_scenario(), seed=7).digest
+
+
+def test_a_path_is_not_a_scenario():
+    with pytest.raises(UsageError, match="read one with load_scenario"):
+        simulate("scenarios/steady-day.yaml", seed=1)  # type: ignore[arg-type]
