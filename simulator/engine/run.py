@@ -271,10 +271,7 @@ def simulate(
     RunInterrupted
         On Ctrl-C; a :class:`KeyboardInterrupt` that carries the trace so far.
     """
-    if not isinstance(scenario, Scenario):
-        kind = type(scenario).__name__
-        msg = f"simulate takes a Scenario, not {kind}; read one with load_scenario(path)"
-        raise UsageError(msg)
+    _require_scenario(scenario)
     checked = os.environ.get(GUARDS_VARIABLE) == "1" if guards is None else guards
 
     def make_plane(topology: Topology, streams: Streams) -> DataPlane:
@@ -282,6 +279,13 @@ def simulate(
 
     run = Run(scenario, seed=seed, make_plane=make_plane, guards=checked, progress=progress)
     return run.go(provenance_of(scenario, seed=seed, backend=backend))
+
+
+def _require_scenario(value: object) -> None:
+    if not isinstance(value, Scenario):
+        kind = type(value).__name__
+        msg = f"simulate takes a Scenario, not {kind}; read one with load_scenario(path)"
+        raise UsageError(msg)
 
 
 def control_run(
