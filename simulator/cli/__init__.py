@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "run": "Simulate one scenario with one seed and report what happened.",
     "explain": "Show the causes of a saved run as a tree.",
     "check": "Judge the claims of scenarios over many seeds.",
+    "verify": "Hold the program against published theory, row by row.",
     "list": "List the shipped scenarios and the kinds of mechanisms.",
     "validate": "Check scenario and region files and report every problem at once.",
     "schema": "Write the JSON Schema (2020-12) of scenario and region files.",

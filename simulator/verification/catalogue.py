@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pkgutil
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import simulator.verification
-from simulator.verification.row import Row
+
+if TYPE_CHECKING:
+    from simulator.verification.row import Row
 
 
 def rows() -> tuple[Row, ...]:

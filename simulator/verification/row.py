@@ -6,17 +6,20 @@ The rule was fixed before any row was measured. A reading passes when
 * ``|z| < 4`` with ``z = (|observed - theory| - bias) / SE``, where chance is involved at all,
 * ``SE <= tolerance / 4``: a test too weak to notice an error of the size of its tolerance fails.
 
-``bias`` is what the *formula* leaves out (a fluid limit of a finite system, a step of a grid); a row
-that has one says where it comes from. It never exceeds the tolerance.
+``bias`` is what the *formula* leaves out (a fluid limit of a finite system, a step of a grid); a
+row that has one says where it comes from. It never exceeds the tolerance.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 Z_MAX = 4.0
 """Largest distance from theory, in standard errors."""
@@ -68,6 +71,8 @@ class Reading:
             found.append(f"|z| not below {Z_MAX:g}")
         if not self.se <= self.tolerance / POWER:
             found.append(f"SE above tolerance/{POWER:g}")
+        if not self.bias <= self.tolerance:
+            found.append("bias above tolerance")
         return tuple(found)
 
     @property

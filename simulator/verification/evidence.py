@@ -1,0 +1,171 @@
+"""The record of a measurement: as JSON, and as the tables of VALIDATION.md made from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from simulator.errors import UsageError
+from simulator.verification.catalogue import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from simulator.verification.row import Reading, Row
+    from simulator.verification.runner import Measured
+
+__all__ = ["BEGIN", "END", "insert_tables", "merge", "read_evidence", "record", "tables", "to_text"]
+
+SCHEMA: Final = 1
+BEGIN: Final = "<!-- evidence: begin; made by simulator verify --markdown -->"
+END: Final = "<!-- evidence: end -->"
+
+Evidence = dict[str, Any]
+"""``{"schema": 1, "rows": [{"id": …, "fidelities": {"flow": {"readings": [...], …}}, …}]}``"""
+
+
+def record(measured: Iterable[Measured]) -> Evidence:
+    """Return what was measured, with the statement of each row; without times, to be kept."""
+    found: dict[str, dict[str, Any]] = {}
+    for result in measured:
+        found.setdefault(result.row_id, {})[result.fidelity] = {
+            "passed": result.passed,
+            "error": result.error,
+            "readings": [_reading(reading) for reading in result.readings],
+            "mutants": [{"name": name, "killed": killed} for name, killed in result.killed],
+        }
+    kept = [row for row in rows() if row.id in found]
+    return {"schema": SCHEMA, "rows": [_row(row, found[row.id]) for row in kept]}
+
+
+def _row(row: Row, fidelities: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "claim": row.claim,
+        "formula": row.formula,
+        "source": row.source,
+        "inputs": row.inputs,
+        "note": row.note,
+        "fidelities": {name: fidelities[name] for name in row.fidelities if name in fidelities},
+    }
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    fields = asdict(reading)
+    numbers = {k: v for k, v in fields.items() if isinstance(v, float)}
+    derived = {"z": reading.z, "passed": reading.passed, "faults": list(reading.faults)}
+    # JSON has no infinity; null stands for a number that is not finite.
+    return fields | {k: v if math.isfinite(v) else None for k, v in numbers.items()} | derived
+
+
+def merge(old: Evidence, new: Evidence) -> Evidence:
+    """Lay a measurement over an earlier one; rows and fidelities that are no more are dropped."""
+    before = {row["id"]: row["fidelities"] for row in old["rows"]}
+    fresh = {row["id"]: row["fidelities"] for row in new["rows"]}
+    known = {row.id: before.get(row.id, {}) | fresh.get(row.id, {}) for row in rows()}
+    return {"schema": SCHEMA, "rows": [_row(r, known[r.id]) for r in rows() if known[r.id]]}
+
+
+def to_text(evidence: Evidence) -> str:
+    """Return the JSON text of a record."""
+    return json.dumps(evidence, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_evidence(text: str) -> Evidence:
+    """Read a record.
+
+    Raises
+    ------
+    UsageError
+        If the text is no record of this version.
+    """
+    try:
+        evidence = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f"the evidence is not JSON: {error}"
+        raise UsageError(msg) from error
+    if not isinstance(evidence, dict) or evidence.get("schema") != SCHEMA:
+        msg = f"this is no evidence of version {SCHEMA}"
+        raise UsageError(msg)
+    return evidence
+
+
+# ---------------------------------------------------------------------------------- markdown
+
+
+def tables(evidence: Evidence) -> str:
+    """Return the tables: what was measured, then what each row states."""
+    lines = [
+        "| id | claim | fidelity | quantity | n | theory | observed | SE | z | tolerance | |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in evidence["rows"]:
+        first = [row["id"], row["claim"]]
+        for fidelity, result in row["fidelities"].items():
+            for reading in result["readings"]:
+                lines.append(_line([*first, fidelity, *_cells(reading)]))
+                first = ["", ""]
+            if result["error"]:
+                lines.append(_line([*first, fidelity, result["error"], *[""] * 6, "**no**"]))
+                first = ["", ""]
+    lines += [
+        "",
+        "| id | formula | inputs | source | deliberate errors that turn it red | note |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in evidence["rows"]:
+        cells = [row["id"], row["formula"], row["inputs"], row["source"], _mutants(row)]
+        lines.append(_line([*cells, row["note"]]))
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    text = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return "| " + " | ".join(text) + " |"
+
+
+def _cells(reading: dict[str, Any]) -> list[str]:
+    unit = reading["unit"]
+    chance = reading["se"] is not None and reading["se"] > 0.0
+    return [
+        reading["quantity"],
+        str(reading["n"]) if chance else "",
+        show(reading["theory"], unit),
+        show(reading["observed"], unit),
+        show(reading["se"]) if chance else "",
+        f"{reading['z']:.1f}" if reading["z"] is not None else "",
+        show(reading["tolerance"]),
+        "holds" if reading["passed"] else "**no**",
+    ]
+
+
+def _mutants(row: dict[str, Any]) -> str:
+    found = [m for result in row["fidelities"].values() for m in result["mutants"]]
+    names = (m["name"] if m["killed"] else f"**not {m['name']}**" for m in found)
+    return "; ".join(dict.fromkeys(names))
+
+
+def show(value: float | None, unit: str = "") -> str:
+    """Return a number with six digits; a dash for one that is not finite."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    gap = " " if unit[:1].isalpha() else ""
+    return f"{value:.6g}{gap}{unit}"
+
+
+def insert_tables(text: str, evidence: Evidence) -> str:
+    """Replace what stands between the two markers of a text.
+
+    Raises
+    ------
+    UsageError
+        If the markers are not there, once each and in order.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in head + tail:
+        msg = f"the markers '{BEGIN}' and '{END}' must be there once, in this order"
+        raise UsageError(msg)
+    return f"{head}{BEGIN}\n\n{tables(evidence)}\n{END}{tail}"
