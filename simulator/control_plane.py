@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from simulator.flow.contract import Outlook
+    from simulator.contract import Outlook
     from simulator.mechanism import Action, Guardrail, Verdict
     from simulator.scenario.region import ControlPlane, Operation
     from simulator.state import SystemState

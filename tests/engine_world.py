@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from simulator.contract import Crossing, Outlook
 from simulator.engine.run import Run
-from simulator.flow.contract import Crossing, Outlook
 from simulator.mechanism import (
     ALLOW,
     Act,

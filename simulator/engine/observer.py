@@ -10,10 +10,10 @@ from simulator.model import ASYNCHRONOUS
 from simulator.telemetry import AlarmBook, SampleBook
 
 if TYPE_CHECKING:
+    from simulator.contract import Crossing
     from simulator.engine.actors import Pager
     from simulator.engine.causes import Causes
     from simulator.engine.simulation import Simulation
-    from simulator.flow.contract import Crossing
     from simulator.model import Topology
     from simulator.sampling import Streams
     from simulator.scenario.schema import Alarm, Scenario

@@ -33,7 +33,7 @@ from simulator.trace import POOL_COLUMNS, Log, Trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from simulator.flow.contract import Crossing, DataPlane
+    from simulator.contract import Crossing, DataPlane
     from simulator.model import Topology
     from simulator.scenario.schema import Mechanism
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from simpy.core import SimTime
 
-    from simulator.flow.contract import Crossing, DataPlane
+    from simulator.contract import Crossing, DataPlane
 
     Progress = Callable[[float, float], None]
 

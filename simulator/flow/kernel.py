@@ -12,10 +12,11 @@ input changes by more than ``TOLERANCE`` or when a linear drift reaches a bound.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit
+
+from simulator.compiled import compiled as _compiled
+from simulator.compiled import inlined as _inlined
 
 REQUIRED, OPTIONAL, ASYNCHRONOUS, CLIENT, CONTROL = range(5)
 ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
@@ -36,12 +37,6 @@ CERTAIN = 16.0
 """Slack in service times above which an exponential service surely ends (1 - 1e-7)."""
 HYSTERESIS = 0.1
 """A watched share has risen again when it is this part of the way from threshold to 1 above it."""
-
-
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
-"""Nothing here allocates: without reference counting a step takes a third of the time."""
-_compiled = njit(**_OPTIONS)
-_inlined = njit(forceinline=True, **_OPTIONS)
 
 
 @_inlined

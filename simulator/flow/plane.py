@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
 from simulator.flow import kernel
-from simulator.flow.contract import Crossing, Outlook
 from simulator.flow.layout import Arrays, allocate
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def guards_on(guards: bool | None) -> bool:  # noqa: FBT001 - a tri-state, passe
 
 
 class FlowPlane:
-    """Flow fidelity of :class:`simulator.flow.contract.DataPlane`.
+    """Flow fidelity of :class:`simulator.contract.DataPlane`.
 
     Parameters
     ----------

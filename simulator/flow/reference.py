@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
-from simulator.flow.contract import Crossing, Outlook
 from simulator.flow.layout import SMOOTHING_S, step_lengths
 from simulator.flow.plane import CONSERVATION_RTOL, guards_on
 from simulator.flow.reference_pool import TINY, Edge, Key, Pool, Watch, make_edge, make_pool

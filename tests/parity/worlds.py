@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.flow.contract import Crossing, DataPlane
+from simulator.contract import Crossing, DataPlane
 from simulator.flow.reference_pool import TINY
 from simulator.model import CLIENT, CONTROL, FIFO, NO_BUDGET, REQUIRED, ZOMBIE, Topology
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.contract import Outlook
 from simulator.engine.simulation import Phase
-from simulator.flow.contract import Outlook
 from simulator.guardrails.capacity_floor import CapacityFloor
 from simulator.guardrails.removal_velocity import RemovalVelocity
 from simulator.mechanism import BREAK_GLASS, Act, Action, Effect, Verdict, Wait

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.contract import Outlook
 from simulator.control_plane import (
     CALL_S,
     FleetInventory,
@@ -13,7 +14,6 @@ from simulator.control_plane import (
     judge,
     requests_of,
 )
-from simulator.flow.contract import Outlook
 from simulator.mechanism import ALLOW, Action, Guardrail, Inventory, Verdict
 from simulator.model import build_topology
 from simulator.scenario.region import ControlPlane, Operation, Region

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from simulator.contract import Outlook
 from simulator.control_plane import CALL_S, DEFERRALS_MAX
 from simulator.engine import operations
-from simulator.flow.contract import Outlook
 from simulator.guardrails.removal_velocity import RemovalVelocity
 from simulator.mechanism import BREAK_GLASS, Act, ActAll, Action, Verdict, Wait
 from tests.engine_world import FOREVER, GOOD, REGION, World, acts, data, records

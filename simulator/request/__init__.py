@@ -1,0 +1,1 @@
+"""Request fidelity of the data plane: every attempt is an event."""
