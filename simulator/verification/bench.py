@@ -1,0 +1,234 @@
+"""What rows are measured on: small regions, the two data planes, and what happens to them.
+
+The standard pool has 10 units of 10 workers each, 0.1 s of exponential service: C = 1,000/s. Its
+client gives up after T = 1 s and tries again at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from simulator.model import Topology, build_topology
+from simulator.sampling import Streams
+from simulator.scenario.region import Region
+from simulator.verification.row import Mutant, Reading, replaced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from simulator.contract import DataPlane
+    from simulator.verification.row import Fidelity
+
+Fields = dict[str, Any]
+Change = tuple[float, str, Fields]
+"""(time, name of the plane's method, its arguments)."""
+
+C: Final = 1000.0
+"""Capacity of the standard pool (1/s)."""
+T: Final = 1.0
+"""Its clients' timeout (s)."""
+S: Final = 0.1
+"""Its mean service time (s)."""
+SERVERS: Final = 100
+UNITS: Final = 10
+
+
+# ------------------------------------------------------------------------------------ regions
+
+
+def pool(name: str = "a", **fields: Any) -> Fields:  # noqa: ANN401 - as in a region file
+    """Return a pool as in a region file; by default the standard one."""
+    standard = {"units": UNITS, "concurrency": SERVERS // UNITS, "service_time": f"{S:g}s"}
+    return {"id": name} | standard | fields
+
+
+def retry(retries: int, backoff: str = "0s", **fields: Any) -> Fields:  # noqa: ANN401 - as above
+    """Return a retry policy as in a region file: fixed backoff, no jitter."""
+    plain = {"backoff": "fixed", "backoff_base": backoff, "jitter": "none"}
+    return {"retries_max": retries} | plain | fields
+
+
+def budget(deposit: str, ratio: float, bucket: int = 100) -> Fields:
+    """Return a retry budget as in a region file."""
+    return {"deposit": deposit, "ratio": ratio, "bucket": bucket}
+
+
+def service(name: str = "s", entry: str = "a", timeout: str = f"{T:g}s", **fields: Any) -> Fields:  # noqa: ANN401 - as above
+    """Return a service as in a region file; its demand is set by the script."""
+    given = {"id": name, "entry": entry, "timeout": timeout, "retry": retry(0)} | fields
+    return given | {"first_tries": 0, "customers": 0.0}
+
+
+def call(caller: str, callee: str, timeout: str, **fields: Any) -> Fields:  # noqa: ANN401 - as above
+    """Return a dependency as in a region file."""
+    return {"caller": caller, "callee": callee, "timeout": timeout, "retry": retry(0)} | fields
+
+
+def build(
+    pools: Sequence[Fields], services: Sequence[Fields], calls: Sequence[Fields] = ()
+) -> Topology:
+    """Compile a region, and make the error of the present mutant."""
+    fields = {"id": "bench", "zones": ("z",), "pools": tuple(pools)}
+    edges = {"services": tuple(services), "dependencies": tuple(calls)}
+    return _HOOK.change(build_topology(Region.model_validate(fields | edges)))
+
+
+def one_pool(
+    retries: int = 0,
+    backoff: str = "0s",
+    *,
+    of: Fields | None = None,
+    **policy: Any,  # noqa: ANN401 - as above
+) -> Topology:
+    """Return the standard pool (fields ``of`` laid over it) with one service (edge 0)."""
+    client = service(retry=retry(retries, backoff, **policy))
+    return build([pool(**(of or {}))], [client])
+
+
+# ------------------------------------------------------------------------------------ mutants
+
+
+def unchanged(topology: Topology) -> Topology:
+    """Return the region as it is."""
+    return topology
+
+
+@dataclass(slots=True)
+class _Hook:
+    change: Callable[[Topology], Topology] = unchanged
+    """What the present mutant does to every region that is built here."""
+
+
+_HOOK: Final = _Hook()
+
+
+def region_mutant(name: str, fidelity: Fidelity, **fields: Any) -> Mutant:  # noqa: ANN401 - arrays, numbers or functions
+    """Return a mutant that replaces arrays of the region.
+
+    Parameters
+    ----------
+    name : str
+        What is done wrong.
+    fidelity : Fidelity
+        Where the row must notice it.
+    **fields : Any
+        Field of :class:`simulator.model.Topology`: a value for all, or a function of the old array.
+    """
+
+    def wrong(topology: Topology) -> Topology:
+        new: dict[str, Any] = {
+            key: _changed(getattr(topology, key), value) for key, value in fields.items()
+        }
+        return dataclasses.replace(topology, **new)
+
+    return Mutant(name, lambda: replaced(_HOOK, "change", wrong), fidelity)
+
+
+def _changed(old: np.ndarray, value: Any) -> np.ndarray:  # noqa: ANN401 - see region_mutant
+    new: np.ndarray = value(old) if callable(value) else np.full_like(old, value)
+    return new
+
+
+# ------------------------------------------------------------------------------------- planes
+
+
+def open_plane(
+    fidelity: Fidelity, topology: Topology, *, seed: int = 1, period_s: float = 1.0
+) -> DataPlane:
+    """Return a data plane; the flow is the mean flow, without noise."""
+    if fidelity == "flow":
+        from simulator.flow.plane import FlowPlane
+
+        return FlowPlane(topology, sample_period_s=period_s)
+    make: Callable[..., DataPlane] = import_module("simulator.request.plane").RequestPlane
+    rng = Streams(seed).stream("verification")
+    return make(topology, sample_period_s=period_s, rng=rng)
+
+
+def demand(t_s: float, rate_rps: float, edge: int = 0) -> Change:
+    """Set the first tries of a service."""
+    return t_s, "set_demand", {"edge": edge, "rate_rps": rate_rps}
+
+
+def capacity(
+    t_s: float, rate_rps: float, *, at: int = 0, workers: float = SERVERS, units: float = UNITS
+) -> Change:
+    """Set what a pool can do; its units, and so its waiting room, stay."""
+    fields = {"pool": at, "rate_rps": rate_rps, "workers": workers, "units": units}
+    return t_s, "set_capacity", fields
+
+
+def outage(rate_rps: float, length_s: float = 5.0, *, start_s: float = 20.0) -> list[Change]:
+    """Let the standard pool serve nothing for a while."""
+    down, up = capacity(start_s, 0.0), capacity(start_s + length_s, C)
+    return [demand(0.0, rate_rps), down, up]
+
+
+def play(plane: DataPlane, script: Iterable[Change], end_s: float) -> DataPlane:
+    """Let a script happen to a plane, and return it."""
+    for t_s, method, fields in sorted(script, key=lambda step: step[0]):
+        while plane.advance(t_s) is not None:
+            pass
+        getattr(plane, method)(**fields)
+    while plane.advance(end_s) is not None:
+        pass
+    return plane
+
+
+def edge_rows(plane: DataPlane, edge: int = 0) -> np.ndarray:
+    """Return (n, 5) samples of an edge: first, ok, failed, attempts per second, in flight."""
+    return plane.samples()[2][:, edge]
+
+
+def pool_rows(plane: DataPlane, at: int = 0) -> np.ndarray:
+    """Return (n, 7) samples: offered, served per second, success, queue, dead, C, blocked."""
+    return plane.samples()[1][:, at]
+
+
+def share(rows: np.ndarray) -> float:
+    """Return the share of first tries of some samples that succeeded in them."""
+    return float(rows[:, 1].sum() / rows[:, 0].sum())
+
+
+def last_share(plane: DataPlane, last: int = 20) -> float:
+    """Return the success share of the last samples."""
+    return share(edge_rows(plane)[-last:])
+
+
+# ------------------------------------------------------------------------------------ readings
+
+
+def boundary(good: Callable[[float], bool], low: float, high: float, *, steps: int = 9) -> float:
+    """Bisect between a value that is good and one that is not; nan if the ends are not so."""
+    if not good(low) or good(high):
+        return math.nan
+    for _ in range(steps):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if good(middle) else (low, middle)
+    return 0.5 * (low + high)
+
+
+def averaged(
+    quantity: str, theory: float, observed: Sequence[float], tolerance: float, *,
+    bias: float = 0.0, unit: str = "",
+) -> Reading:  # fmt: skip
+    """Return the reading of a mean over independent replicates.
+
+    Parameters
+    ----------
+    quantity, theory, tolerance, bias, unit
+        As in :class:`Reading`.
+    observed : Sequence[float]
+        One value for each replicate; the standard error comes from their spread.
+    """
+    values = np.asarray(observed, dtype=np.float64)
+    n = len(values)
+    se = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    mean = float(values.mean())
+    return Reading(quantity, theory, mean, tolerance, se=se, n=n, bias=bias, unit=unit)
