@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.model import CLIENT, REQUIRED, Topology
+from simulator.policies.retry import EXPONENTIAL
+from simulator.policies.tables import edge_table, pool_table
 from simulator.sampling import Streams
 
 
@@ -15,10 +17,11 @@ def arrays(n_pools: int, n_edges: int, **fields: object) -> Topology:
         "unit_rate_rps": np.full(n_pools, 10.0),
         "concurrency": np.full(n_pools, 1.0),
         "service_s": np.full(n_pools, 0.1),
-        "deterministic": np.zeros(n_pools, bool),
         "queue_per_unit": np.full(n_pools, np.inf),
         "discipline": np.zeros(n_pools, np.int64),
         "late_work": np.zeros(n_pools, np.int64),
+        "pool_policy": pool_table([{}] * n_pools),
+        "fidelity": np.zeros(n_pools, np.int64),
     }
     edges = {
         "edge_caller": np.full(n_edges, -1),
@@ -26,14 +29,7 @@ def arrays(n_pools: int, n_edges: int, **fields: object) -> Topology:
         "edge_kind": np.full(n_edges, CLIENT),
         "edge_calls": np.ones(n_edges),
         "edge_timeout_s": np.ones(n_edges),
-        "edge_retries": np.zeros(n_edges, np.int64),
-        "edge_backoff_base_s": np.zeros(n_edges),
-        "edge_backoff_cap_s": np.full(n_edges, 20.0),
-        "edge_exponential": np.zeros(n_edges, bool),
-        "edge_jitter": np.zeros(n_edges, bool),
-        "edge_budget": np.zeros(n_edges, np.int64),
-        "edge_budget_ratio": np.zeros(n_edges),
-        "edge_budget_bucket": np.zeros(n_edges),
+        "edge_policy": edge_table([{"backoff_cap": 20.0}] * n_edges),
     }
     names = {
         "pool_ids": tuple(f"p{i:04}" for i in range(n_pools)),
@@ -51,7 +47,7 @@ def one_pool(*, service_s: float = 0.1, retries: int = 3, queue: float = np.inf)
         1,
         concurrency=np.array([10.0 * service_s]),
         service_s=np.array([service_s]),
-        edge_retries=np.array([retries]),
+        edge_policy=edge_table([{"retries": retries, "backoff_cap": 20.0}]),
         queue_per_unit=np.array([queue / 100]),
     )
 
@@ -93,8 +89,8 @@ def layered(n_pools: int, *, seed: int = 1, depth: int = 5, tight_frac: float = 
         edge_callee=callee,
         edge_kind=np.where(caller < 0, CLIENT, REQUIRED),
         edge_calls=calls,
-        edge_retries=np.full(n, 2),
-        edge_backoff_base_s=np.full(n, 0.1),
-        edge_exponential=np.ones(n, bool),
+        edge_policy=edge_table(
+            [{"retries": 2, "backoff_base": 0.1, "backoff_cap": 20.0, "growth": EXPONENTIAL}] * n
+        ),
         edge_timeout_s=rng.choice([1.0, 2.0], n),
     )

@@ -13,18 +13,45 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import numpy as np
 
+from simulator.policies import discipline as disciplines
+from simulator.policies.discipline import FIFO, LIFO
+from simulator.policies.retry import NO_BUDGET, PER_FIRST_TRY, PER_SUCCESS
+from simulator.policies.tables import edge_table, pool_table, row_of
+
 if TYPE_CHECKING:
-    from simulator.scenario.region import Region, Retry
+    from simulator.policies.base import Number
+    from simulator.scenario.region import Dependency, Pool, Region, Service
+
+__all__ = [
+    "ASYNCHRONOUS",
+    "AS_THE_RUN",
+    "CANCEL",
+    "CLIENT",
+    "CONTROL",
+    "DEADLINE_AWARE",
+    "FIFO",
+    "FLOW",
+    "LIFO",
+    "NO_BUDGET",
+    "OPTIONAL",
+    "PER_FIRST_TRY",
+    "PER_SUCCESS",
+    "REQUEST",
+    "REQUIRED",
+    "ZOMBIE",
+    "Topology",
+    "build_topology",
+    "region_graph",
+    "zone_units",
+]  # fmt: skip
 
 REQUIRED, OPTIONAL, ASYNCHRONOUS, CLIENT, CONTROL = range(5)
-FIFO, LIFO = range(2)
 ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
-NO_BUDGET, PER_FIRST_TRY, PER_SUCCESS = range(3)
+AS_THE_RUN, FLOW, REQUEST = range(3)
 
-_DISCIPLINES = {"fifo": FIFO, "lifo": LIFO}
 _LATE = {"zombie": ZOMBIE, "cancel": CANCEL, "deadline_aware": DEADLINE_AWARE}
+_FIDELITIES = {None: AS_THE_RUN, "flow": FLOW, "request": REQUEST}
 _KINDS = {"required": REQUIRED, "optional": OPTIONAL, "asynchronous": ASYNCHRONOUS}
-_BUDGETS = {"per_first_try": PER_FIRST_TRY, "per_success": PER_SUCCESS}
 
 
 @dataclass(frozen=True)
@@ -43,12 +70,10 @@ class Topology:
     """(P,) workers per unit."""
     service_s: np.ndarray
     """(P,) mean service time."""
-    deterministic: np.ndarray
-    """(P,) bool: deterministic service time instead of exponential."""
     queue_per_unit: np.ndarray
     """(P,) waiting room per unit; inf where unbounded."""
     discipline: np.ndarray
-    """(P,) int64: FIFO or LIFO."""
+    """(P,) int64: kinds of :mod:`simulator.policies.discipline`."""
     late_work: np.ndarray
     """(P,) int64: ZOMBIE, CANCEL or DEADLINE_AWARE."""
     edge_caller: np.ndarray
@@ -61,22 +86,12 @@ class Topology:
     """(E,) calls per request of the caller (1 for service and control edges)."""
     edge_timeout_s: np.ndarray
     """(E,) timeout of one attempt."""
-    edge_retries: np.ndarray
-    """(E,) int64: retries after the first attempt."""
-    edge_backoff_base_s: np.ndarray
-    """(E,)"""
-    edge_backoff_cap_s: np.ndarray
-    """(E,)"""
-    edge_exponential: np.ndarray
-    """(E,) bool: exponential instead of fixed backoff."""
-    edge_jitter: np.ndarray
-    """(E,) bool: full jitter."""
-    edge_budget: np.ndarray
-    """(E,) int64: NO_BUDGET, PER_FIRST_TRY or PER_SUCCESS."""
-    edge_budget_ratio: np.ndarray
-    """(E,)"""
-    edge_budget_bucket: np.ndarray
-    """(E,)"""
+    pool_policy: np.ndarray
+    """(P,) records of :mod:`simulator.policies.tables`: service times, queue, limits."""
+    edge_policy: np.ndarray
+    """(E,) records of :mod:`simulator.policies.tables`: retries, breakers, caches, ..."""
+    fidelity: np.ndarray
+    """(P,) int64: AS_THE_RUN, FLOW or REQUEST."""
 
     @property
     def n_pools(self) -> int:
@@ -135,14 +150,12 @@ def build_topology(region: Region) -> Topology:
     pools = [graph.nodes[p]["spec"] for p in pool_ids]
     services = sorted(region.services, key=lambda s: s.id)
     planes = sorted(region.control_planes, key=lambda c: c.id)
-    rows: list[tuple[int, int, int, float, float, Retry | None]] = [
-        (index[a], index[b], _KINDS[d.kind], d.calls, d.timeout, d.retry)
+    rows: list[tuple[int, int, int, float, float, dict[str, Number]]] = [
+        (index[a], index[b], _KINDS[d.kind], d.calls, d.timeout, _edge_row(d))
         for a, b, d in sorted(graph.edges(data="spec"), key=lambda e: (e[1], e[0]))
     ]
-    rows += [(-1, index[s.entry], CLIENT, 1.0, s.timeout, s.retry) for s in services]
-    rows += [(-1, index[c.pool], CONTROL, 1.0, c.timeout, None) for c in planes]
-    retries = [r[5] for r in rows]
-    budgets = [None if r is None else r.budget for r in retries]
+    rows += [(-1, index[s.entry], CLIENT, 1.0, s.timeout, _edge_row(s)) for s in services]
+    rows += [(-1, index[c.pool], CONTROL, 1.0, c.timeout, {}) for c in planes]
 
     def floats(values: list[float]) -> np.ndarray:
         return np.array(values, dtype=np.float64)
@@ -159,23 +172,37 @@ def build_topology(region: Region) -> Topology:
         unit_rate_rps=floats([p.unit_rate or p.concurrency / p.service_time for p in pools]),
         concurrency=floats([float(p.concurrency) for p in pools]),
         service_s=floats([p.service_time for p in pools]),
-        deterministic=np.array([p.service_distribution == "deterministic" for p in pools]),
         queue_per_unit=floats(
             [np.inf if p.queue_per_unit is None else float(p.queue_per_unit) for p in pools]
         ),
-        discipline=ints([_DISCIPLINES[p.discipline] for p in pools]),
+        discipline=ints([disciplines.KINDS[p.discipline.kind] for p in pools]),
         late_work=ints([_LATE[p.late_work] for p in pools]),
         edge_caller=ints([r[0] for r in rows]),
         edge_callee=ints([r[1] for r in rows]),
         edge_kind=ints([r[2] for r in rows]),
         edge_calls=floats([r[3] for r in rows]),
         edge_timeout_s=floats([r[4] for r in rows]),
-        edge_retries=ints([0 if r is None else r.retries_max for r in retries]),
-        edge_backoff_base_s=floats([0.0 if r is None else r.backoff_base for r in retries]),
-        edge_backoff_cap_s=floats([0.0 if r is None else r.backoff_cap for r in retries]),
-        edge_exponential=np.array([r is not None and r.backoff == "exponential" for r in retries]),
-        edge_jitter=np.array([r is not None and r.jitter == "full" for r in retries]),
-        edge_budget=ints([NO_BUDGET if b is None else _BUDGETS[b.deposit] for b in budgets]),
-        edge_budget_ratio=floats([0.0 if b is None else b.ratio for b in budgets]),
-        edge_budget_bucket=floats([0.0 if b is None else float(b.bucket) for b in budgets]),
+        pool_policy=pool_table([_pool_row(p) for p in pools]),
+        edge_policy=edge_table([r[5] for r in rows]),
+        fidelity=ints([_FIDELITIES[p.fidelity] for p in pools]),
     )
+
+
+def _pool_row(pool: Pool) -> dict[str, Number]:
+    """Return all policies of a pool as one row."""
+    return row_of(
+        (
+            pool.service_distribution, pool.discipline, pool.rate_limit, pool.concurrency_limit,
+            pool.load_shedding, pool.rejection, pool.contention, pool.memory_pressure,
+        )
+    )  # fmt: skip
+
+
+def _edge_row(edge: Dependency | Service) -> dict[str, Number]:
+    """Return all policies of a caller as one row."""
+    names = (
+        "retry", "deadline", "adaptive_throttling", "circuit_breaker", "bulkhead", "hedging",
+        "fallback", "cache",
+    )  # fmt: skip
+    row = row_of(getattr(edge, name, None) for name in names)
+    return row | {"clients": edge.clients, "priority": edge.priority}

@@ -13,6 +13,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from simulator.policies.service_time import ends_within
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -91,7 +93,10 @@ class SampleBook:
         self.pool_index = {name: i for i, name in enumerate(topology.pool_ids)}
         self.edge_index = {name: topology.service_edge(name) for name in topology.service_ids}
         # Plain numbers: looked at for every pool in every round of every loop.
-        self.deterministic: list[bool] = topology.deterministic.tolist()
+        self.service_law: list[tuple[int, float, float]] = [
+            (int(row["service_kind"]), float(row["service_a"]), float(row["service_b"]))
+            for row in topology.pool_policy
+        ]
         self.queue_per_unit: list[float] = topology.queue_per_unit.tolist()
         self.declared: list[int] = topology.units.sum(axis=1).tolist()
         self.n_taken = 0
@@ -221,10 +226,8 @@ class SampledView:
         left_s = timeout_s - queue / capacity
         if left_s <= 0.0:
             return 1.0
-        if self._book.deterministic[p]:
-            late = 1.0 if facts.service_s > left_s else 0.0
-        else:
-            late = math.exp(-left_s / facts.service_s)
+        kind, a, b = self._book.service_law[p]
+        late = 1.0 - ends_within(kind, facts.service_s, a, b, left_s)
         return rejected + (1.0 - rejected) * late
 
     def _pool(self, name: str) -> int:

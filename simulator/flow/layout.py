@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from simulator.model import OPTIONAL, REQUIRED
+from simulator.model import LIFO, OPTIONAL, REQUIRED
+from simulator.policies.retry import FULL, backoff_full
+from simulator.policies.service_time import DETERMINISTIC
 
 if TYPE_CHECKING:
     from simulator.model import Topology
@@ -163,7 +165,8 @@ def allocate(
     pools, edges = np.zeros(n_pools, POOL), np.zeros(n_edges, EDGE)
     pools["h_ticks"], pools["h"] = h_ticks, h_ticks * tick
     pools["s"] = topology.service_s
-    pools["deterministic"], pools["lifo"] = topology.deterministic, topology.discipline
+    pools["deterministic"] = topology.pool_policy["service_kind"] == DETERMINISTIC
+    pools["lifo"] = topology.discipline == LIFO
     pools["late"] = topology.late_work
     pools["smooth"] = -np.expm1(-pools["h"] / SMOOTHING_S)
     for name in ("accept", "p_down", "share"):
@@ -200,24 +203,26 @@ def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.
     """Fill the fixed fields of ``edges``; return the attempt records."""
     names = {
         "caller": "edge_caller", "callee": "edge_callee", "kind": "edge_kind",
-        "calls": "edge_calls", "timeout": "edge_timeout_s", "retries": "edge_retries",
-        "jitter": "edge_jitter", "budget": "edge_budget", "ratio": "edge_budget_ratio",
-        "bucket": "edge_budget_bucket", "tokens": "edge_budget_bucket",
+        "calls": "edge_calls", "timeout": "edge_timeout_s",
     }  # fmt: skip
     for field, source in names.items():
         edges[field] = getattr(topology, source)
+    policy = topology.edge_policy
+    edges["retries"], edges["jitter"] = policy["retries"], policy["jitter"] == FULL
+    edges["budget"], edges["ratio"] = policy["budget"], policy["budget_ratio"]
+    edges["bucket"] = edges["tokens"] = policy["budget_bucket"]
     for name in ("admit", "p_ok", "share", "p_new", "p_avg"):
         edges[name] = 1.0
     h = pools["h"][topology.edge_callee]
     edges["n_age"] = np.maximum(1, np.rint(topology.edge_timeout_s / h))
-    counts = topology.edge_retries + 1
+    counts = policy["retries"] + 1
     edges["att"] = np.concatenate(([0], np.cumsum(counts)[:-1]))
     atts = np.zeros(int(counts.sum()), ATTEMPT)
     longest = np.zeros(len(edges))
     for e in range(len(edges)):
         for k in range(counts[e]):
-            growth = 2.0**k if topology.edge_exponential[e] else 1.0
-            delay = min(topology.edge_backoff_cap_s[e], topology.edge_backoff_base_s[e] * growth)
+            row = policy[e]
+            delay = backoff_full(k, row["backoff_base"], row["backoff_cap"], row["growth"])
             atts["backoff"][edges["att"][e] + k] = delay
             longest[e] = max(longest[e], delay)
     edges["n_line"] = np.ceil((longest + topology.edge_timeout_s) / h).astype(np.int64) + 4

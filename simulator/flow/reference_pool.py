@@ -17,6 +17,8 @@ from simulator.model import (
     REQUIRED,
     ZOMBIE,
 )
+from simulator.policies.retry import FULL, backoff_full
+from simulator.policies.service_time import DETERMINISTIC
 
 if TYPE_CHECKING:
     import numpy as np
@@ -395,10 +397,10 @@ class Pool:
 
 def make_edge(topology: Topology, e: int, steps_s: np.ndarray) -> Edge:
     """Read an edge from the arrays."""
-    retries, h = int(topology.edge_retries[e]), float(steps_s[topology.edge_callee[e]])
-    base, cap = float(topology.edge_backoff_base_s[e]), float(topology.edge_backoff_cap_s[e])
-    growth = 2.0 if topology.edge_exponential[e] else 1.0
-    backoff_s = [min(cap, base * growth**k) for k in range(retries + 1)]
+    policy = topology.edge_policy[e]
+    retries, h = int(policy["retries"]), float(steps_s[topology.edge_callee[e]])
+    base, cap = float(policy["backoff_base"]), float(policy["backoff_cap"])
+    backoff_s = [backoff_full(k, base, cap, int(policy["growth"])) for k in range(retries + 1)]
     timeout_s = float(topology.edge_timeout_s[e])
     return Edge(
         index=e,
@@ -406,12 +408,12 @@ def make_edge(topology: Topology, e: int, steps_s: np.ndarray) -> Edge:
         calls=float(topology.edge_calls[e]),
         timeout_s=timeout_s,
         retries=retries,
-        jitter=bool(topology.edge_jitter[e]),
+        jitter=bool(policy["jitter"] == FULL),
         backoff_s=backoff_s,
-        budget=int(topology.edge_budget[e]),
-        ratio=float(topology.edge_budget_ratio[e]),
-        bucket=float(topology.edge_budget_bucket[e]),
-        tokens=float(topology.edge_budget_bucket[e]),
+        budget=int(policy["budget"]),
+        ratio=float(policy["budget_ratio"]),
+        bucket=float(policy["budget_bucket"]),
+        tokens=float(policy["budget_bucket"]),
         h=h,
         line_steps=math.ceil((max(backoff_s) + timeout_s) / h) + 4,
         elapsed_s=[0.0] * (retries + 1),
@@ -426,7 +428,7 @@ def make_pool(topology: Topology, p: int, h_ticks: int, tick_s: float, edges: li
         h=h_ticks * tick_s,
         h_ticks=h_ticks,
         s=float(topology.service_s[p]),
-        deterministic=bool(topology.deterministic[p]),
+        deterministic=bool(topology.pool_policy["service_kind"][p] == DETERMINISTIC),
         lifo=int(topology.discipline[p]) == LIFO,
         late_work=int(topology.late_work[p]),
         inputs=inputs,

@@ -7,10 +7,26 @@ mapped to a source, or to the word ``assumption``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from simulator.policies.adaptive_throttling import AdaptiveThrottling
+from simulator.policies.bulkhead import Bulkhead
+from simulator.policies.cache import Cache
+from simulator.policies.circuit_breaker import CircuitBreaker
+from simulator.policies.concurrency_limit import ConcurrencyLimit
+from simulator.policies.contention import Contention
+from simulator.policies.deadline import Deadline
+from simulator.policies.discipline import Discipline
+from simulator.policies.fallback import Fallback
+from simulator.policies.hedging import Hedging
+from simulator.policies.load_shedding import CLASSES, LoadShedding
+from simulator.policies.memory_pressure import MemoryPressure
+from simulator.policies.rate_limit import RateLimit
+from simulator.policies.rejection import Rejection
+from simulator.policies.retry import Retry
+from simulator.policies.service_time import ServiceTime
 from simulator.units import Count, Duration, Fraction, Multiplier, Rate
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
@@ -23,40 +39,21 @@ TIMEOUT_S_MIN = 0.001
 """Shortest timeout: the data plane steps at a twentieth of it."""
 
 
+Clients = Annotated[Count, Field(ge=1, le=10_000)]
+Priority = Annotated[int, Field(ge=0, lt=CLASSES)]
+
+
+def _named(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a bare name as settings of that kind."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
 class Spec(BaseModel):
     """Base of all declared things: frozen, closed, documented by attribute docstrings."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
     )
-
-
-class RetryBudget(Spec):
-    """Token bucket that pays for retries (MODEL.md, F10)."""
-
-    deposit: Literal["per_first_try", "per_success"]
-    """What puts tokens into the bucket. The two kinds fail differently under overload."""
-    ratio: Fraction
-    """Tokens deposited per event; one retry costs one token."""
-    bucket: Count = 100
-    """Largest number of tokens held; the bucket starts full."""
-
-
-class Retry(Spec):
-    """What a caller does after an attempt failed or timed out."""
-
-    retries_max: Annotated[int, Field(ge=0, le=10)] = 0
-    """Retries after the first attempt; 0 means no retry."""
-    backoff: Literal["fixed", "exponential"] = "exponential"
-    """Growth of the delay before retry k: base, or base * 2**k up to the cap."""
-    backoff_base: Duration = "100ms"  # type: ignore[assignment]
-    """Delay before the first retry."""
-    backoff_cap: Duration = "20s"  # type: ignore[assignment]
-    """Largest delay before a retry."""
-    jitter: Literal["none", "full"] = "full"
-    """``full`` draws the delay uniformly between 0 and the backoff."""
-    budget: RetryBudget | None = None
-    """Absent: retries are limited by ``retries_max`` alone."""
 
 
 class Pool(Spec):
@@ -72,17 +69,25 @@ class Pool(Spec):
     """Requests that one unit can hold at once (its workers)."""
     service_time: Annotated[Duration, Field(gt=0)]
     """Mean time a worker needs for one request, without the time spent waiting for callees."""
-    service_distribution: Literal["exponential", "deterministic"] = "exponential"
-    """Distribution of the service time."""
+    service_distribution: Annotated[ServiceTime, BeforeValidator(_named)] = ServiceTime()
+    """Distribution of the service time: a name, or a name with settings."""
     unit_rate: Annotated[Rate, Field(gt=0)] | None = None
     """Requests per second that one unit can process; absent: concurrency / service_time."""
     queue_per_unit: Count | None = None
     """Waiting room per unit in service; absent: unbounded."""
-    discipline: Literal["fifo", "lifo"] = "fifo"
-    """Order in which waiting attempts are served."""
+    discipline: Annotated[Discipline, BeforeValidator(_named)] = Discipline()
+    """Order in which waiting attempts are served: a name, or a name with settings."""
     late_work: Literal["zombie", "cancel", "deadline_aware"] = "zombie"
     """Attempts whose caller gave up: served all the same, dropped at the timeout, or dropped
     as soon as they can no longer be answered in time."""
+    rate_limit: RateLimit | None = None
+    concurrency_limit: ConcurrencyLimit | None = None
+    load_shedding: LoadShedding | None = None
+    rejection: Rejection = Rejection()
+    contention: Contention | None = None
+    memory_pressure: MemoryPressure | None = None
+    fidelity: Literal["flow", "request"] | None = None
+    """How this pool's requests are simulated; absent: as the run says (``--fidelity``)."""
     units_min_to_serve: Count = 0
     """Below this number of units in service the pool serves nothing (quorum, minimum set)."""
     boot_time: Duration = "5min"  # type: ignore[assignment]
@@ -120,6 +125,17 @@ class Dependency(Spec):
     timeout: Annotated[Duration, Field(ge=TIMEOUT_S_MIN)]
     """The caller gives up on one attempt after this time."""
     retry: Retry = Retry()
+    deadline: Deadline | None = None
+    adaptive_throttling: AdaptiveThrottling | None = None
+    circuit_breaker: CircuitBreaker | None = None
+    bulkhead: Bulkhead | None = None
+    hedging: Hedging | None = None
+    fallback: Fallback | None = None
+    cache: Cache | None = None
+    clients: Clients = 1
+    """Callers that each keep budgets, windows, breakers and bulkheads of their own."""
+    priority: Priority = 0
+    """Class of the calls: 0 is the most important."""
     basis: Basis = {}
 
 
@@ -137,6 +153,14 @@ class Service(Spec):
     timeout: Annotated[Duration, Field(ge=TIMEOUT_S_MIN)]
     """The customer's client gives up on one attempt after this time."""
     retry: Retry = Retry()
+    adaptive_throttling: AdaptiveThrottling | None = None
+    circuit_breaker: CircuitBreaker | None = None
+    bulkhead: Bulkhead | None = None
+    hedging: Hedging | None = None
+    clients: Clients = 1
+    """Clients that each keep budgets, windows, breakers and bulkheads of their own."""
+    priority: Priority = 0
+    """Class of the attempts: 0 is the most important."""
     slo: Fraction = 0.99
     """Success share below which the service counts as not well."""
     basis: Basis = {}

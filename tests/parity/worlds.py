@@ -9,6 +9,10 @@ import numpy as np
 from simulator.contract import Crossing, DataPlane
 from simulator.flow.reference_pool import TINY
 from simulator.model import CLIENT, CONTROL, FIFO, NO_BUDGET, REQUIRED, ZOMBIE, Topology
+from simulator.policies import retry
+from simulator.policies.base import Number, Policy
+from simulator.policies.service_time import DETERMINISTIC, EXPONENTIAL
+from simulator.policies.tables import edge_table, pool_table, row_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,13 @@ class P:
     room: float = np.inf
     discipline: int = FIFO
     late: int = ZOMBIE
+    policies: tuple[Policy, ...] = ()
+
+    @property
+    def row(self) -> dict[str, Number]:
+        """Columns of the table of policies."""
+        kind = DETERMINISTIC if self.deterministic else EXPONENTIAL
+        return {"service_kind": kind} | row_of(self.policies)
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,26 @@ class E:
     budget: int = NO_BUDGET
     ratio: float = 0.1
     bucket: float = 100.0
+    clients: int = 1
+    priority: int = 0
+    policies: tuple[Policy, ...] = ()
+
+    @property
+    def row(self) -> dict[str, Number]:
+        """Columns of the table of policies; a policy overrides the fields of its kind."""
+        own: dict[str, Number] = {
+            "retries": self.retries,
+            "backoff_base": self.backoff,
+            "backoff_cap": self.cap,
+            "growth": retry.EXPONENTIAL if self.exponential else retry.FIXED,
+            "jitter": retry.FULL if self.jitter else retry.NONE,
+            "budget": self.budget,
+            "budget_ratio": self.ratio,
+            "budget_bucket": self.bucket,
+            "clients": self.clients,
+            "priority": self.priority,
+        }
+        return own | row_of(self.policies)
 
     @property
     def what(self) -> int:
@@ -70,7 +101,6 @@ def build(pools: dict[str, P], edges: Sequence[E]) -> Topology:
         unit_rate_rps=column(rows, lambda p: p.rate / p.units, float),
         concurrency=column(rows, lambda p: p.workers / p.units, float),
         service_s=column(rows, lambda p: p.s, float),
-        deterministic=column(rows, lambda p: p.deterministic, bool),
         queue_per_unit=column(rows, lambda p: p.room / p.units, float),
         discipline=column(rows, lambda p: p.discipline, np.int64),
         late_work=column(rows, lambda p: p.late, np.int64),
@@ -81,14 +111,9 @@ def build(pools: dict[str, P], edges: Sequence[E]) -> Topology:
         edge_kind=column(lines, lambda e: e.what, np.int64),
         edge_calls=column(lines, lambda e: e.calls, float),
         edge_timeout_s=column(lines, lambda e: e.timeout, float),
-        edge_retries=column(lines, lambda e: e.retries, np.int64),
-        edge_backoff_base_s=column(lines, lambda e: e.backoff, float),
-        edge_backoff_cap_s=column(lines, lambda e: e.cap, float),
-        edge_exponential=column(lines, lambda e: e.exponential, bool),
-        edge_jitter=column(lines, lambda e: e.jitter, bool),
-        edge_budget=column(lines, lambda e: e.budget, np.int64),
-        edge_budget_ratio=column(lines, lambda e: e.ratio, float),
-        edge_budget_bucket=column(lines, lambda e: e.bucket, float),
+        pool_policy=pool_table([p.row for p in rows]),
+        edge_policy=edge_table([e.row for e in lines]),
+        fidelity=np.zeros(len(rows), np.int64),
     )
 
 

@@ -17,6 +17,7 @@ from simulator.model import (
     region_graph,
     zone_units,
 )
+from simulator.policies.retry import EXPONENTIAL, FULL
 from simulator.scenario.region import Region
 
 
@@ -100,25 +101,26 @@ def test_numbers_of_pools():
     assert topology.queue_per_unit.tolist() == [np.inf, np.inf, 7.0]
     assert topology.discipline.tolist() == [LIFO, 0, 0]
     assert topology.late_work[0] == DEADLINE_AWARE
-    assert topology.deterministic.tolist() == [False, True, False]
+    assert topology.pool_policy["service_kind"].tolist() == [0, 1, 0]
     assert topology.units.sum(axis=1).tolist() == [10, 10, 10]
 
 
 def test_numbers_of_edges():
     topology = build_topology(region())
     e = 0  # web -> db
+    policy = topology.edge_policy[e]
     assert topology.edge_calls[e] == 2.5
     assert topology.edge_timeout_s[e] == 0.3
-    assert topology.edge_retries[e] == 2
-    assert topology.edge_backoff_base_s[e] == 0.05
-    assert topology.edge_backoff_cap_s[e] == 1.0
-    assert topology.edge_exponential[e]
-    assert topology.edge_jitter[e]
-    assert topology.edge_budget[e] == PER_SUCCESS
-    assert topology.edge_budget_ratio[e] == 0.1
-    assert topology.edge_budget_bucket[e] == 30.0
-    assert topology.edge_retries[2] == 0
-    assert topology.edge_budget[2] == NO_BUDGET
+    assert policy["retries"] == 2
+    assert policy["backoff_base"] == 0.05
+    assert policy["backoff_cap"] == 1.0
+    assert policy["growth"] == EXPONENTIAL
+    assert policy["jitter"] == FULL
+    assert policy["budget"] == PER_SUCCESS
+    assert policy["budget_ratio"] == 0.1
+    assert policy["budget_bucket"] == 30.0
+    assert topology.edge_policy["retries"][2] == 0
+    assert topology.edge_policy["budget"][2] == NO_BUDGET
     assert topology.edge_timeout_s[5] == 9.0
 
 
@@ -142,4 +144,4 @@ def test_graph_of_the_region():
     graph = region_graph(region())
     assert list(graph.nodes) == ["db", "log", "web"]
     assert sorted(graph.edges) == [("db", "web"), ("web", "db"), ("web", "log")]
-    assert graph.nodes["db"]["spec"].discipline == "lifo"
+    assert graph.nodes["db"]["spec"].discipline.kind == "lifo"

@@ -7,6 +7,7 @@ import pytest
 
 from simulator.flow.plane import FlowPlane
 from simulator.model import Topology
+from simulator.policies.tables import with_columns
 from tests.parity.worlds import E, P, build, capacity, demand, tell
 from tests.verification.claims import Claim, Mutant, unchanged
 
@@ -95,7 +96,10 @@ def test_f14_slow_callee(slow_s):
 
 
 def retries_less_one(topology: Topology) -> Topology:
-    return dataclasses.replace(topology, edge_retries=topology.edge_retries - 1)
+    return dataclasses.replace(
+        topology,
+        edge_policy=with_columns(topology.edge_policy, retries=topology.edge_policy["retries"] - 1),
+    )
 
 
 def calls_halved(topology: Topology) -> Topology:

@@ -20,6 +20,7 @@ from simulator.model import (
     PER_SUCCESS,
     Topology,
 )
+from simulator.policies.tables import with_columns
 from tests.parity.worlds import Change, E, P, build, demand, outage, success, tell
 from tests.verification.claims import Claim, Mutant, unchanged
 
@@ -288,30 +289,34 @@ def edges(**changes) -> Mutant:
     """Replace fields of all edges, by a value or by a function of the old one."""
 
     def mutate(topology: Topology) -> Topology:
-        new = {
-            name: change(getattr(topology, name))
-            if callable(change)
-            else np.full_like(getattr(topology, name), change)
-            for name, change in changes.items()
-        }
-        return dataclasses.replace(topology, **new)
+        for name, change in changes.items():
+            policy = name in (topology.edge_policy.dtype.names or ())
+            old = topology.edge_policy[name] if policy else getattr(topology, name)
+            new = change(old) if callable(change) else np.full_like(old, change)
+            fields = (
+                {"edge_policy": with_columns(topology.edge_policy, **{name: new})}
+                if policy
+                else {name: new}
+            )
+            topology = dataclasses.replace(topology, **fields)
+        return topology
 
     return mutate
 
 
 MUTANTS = {
-    "one retry more": (edges(edge_retries=lambda r: r + 1), lambda m: check_threshold(2, m)),
-    "one retry less": (edges(edge_retries=lambda r: r - 1), lambda m: check_threshold(2, m)),
-    "no budget": (edges(edge_budget=NO_BUDGET), check_budget),
-    "ratio doubled": (edges(edge_budget_ratio=lambda x: 2 * x), check_budget),
-    "other deposit": (edges(edge_budget=PER_FIRST_TRY), check_budget_per_success),
+    "one retry more": (edges(retries=lambda r: r + 1), lambda m: check_threshold(2, m)),
+    "one retry less": (edges(retries=lambda r: r - 1), lambda m: check_threshold(2, m)),
+    "no budget": (edges(budget=NO_BUDGET), check_budget),
+    "ratio doubled": (edges(budget_ratio=lambda x: 2 * x), check_budget),
+    "other deposit": (edges(budget=PER_FIRST_TRY), check_budget_per_success),
     "ratio per success doubled": (
-        edges(edge_budget_ratio=lambda x: 2 * x),
+        edges(budget_ratio=lambda x: 2 * x),
         check_budget_per_success,
     ),
-    "retries ignored": (edges(edge_retries=0), check_hysteresis),
+    "retries ignored": (edges(retries=0), check_hysteresis),
     "longer timeout": (edges(edge_timeout_s=1.2), lambda m: check_tipping(500.0, 1.44, m)),
-    "backoff of 2 s": (edges(edge_backoff_base_s=2.0), lambda m: check_tipping(500.0, 1.44, m)),
+    "backoff of 2 s": (edges(backoff_base=2.0), lambda m: check_tipping(500.0, 1.44, m)),
     "longer service": (edges(service_s=0.2), lambda m: check_tipping(900.0, 0.85, m)),
     "never LIFO": (edges(discipline=FIFO), check_overload),
     "no waiting room": (edges(queue_per_unit=np.inf), check_overload),
