@@ -6,7 +6,6 @@ client gives up after T = 1 s and tries again at once.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from simulator.model import Topology, build_topology
+from simulator.model import build_topology
 from simulator.sampling import Streams
 from simulator.scenario.region import Region
+from simulator.verification import closed_forms
 from simulator.verification.row import Mutant, Reading, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from simulator.contract import DataPlane
+    from simulator.model import Topology
     from simulator.verification.row import Fidelity
 
 Fields = dict[str, Any]
@@ -37,6 +38,9 @@ S: Final = 0.1
 """Its mean service time (s)."""
 SERVERS: Final = 100
 UNITS: Final = 10
+_MOST: Final = 0.5
+EXACT: Final = 1e-6
+"""Tolerance of a closed form against a number that is printed with six digits."""
 
 
 # ------------------------------------------------------------------------------------ regions
@@ -48,9 +52,9 @@ def pool(name: str = "a", **fields: Any) -> Fields:  # noqa: ANN401 - as in a re
     return {"id": name} | standard | fields
 
 
-def retry(retries: int, backoff: str = "0s", **fields: Any) -> Fields:  # noqa: ANN401 - as above
+def retry(retries: int, delay: str = "0s", **fields: Any) -> Fields:  # noqa: ANN401 - as above
     """Return a retry policy as in a region file: fixed backoff, no jitter."""
-    plain = {"backoff": "fixed", "backoff_base": backoff, "jitter": "none"}
+    plain = {"backoff": "fixed", "backoff_base": delay, "jitter": "none"}
     return {"retries_max": retries} | plain | fields
 
 
@@ -67,49 +71,66 @@ def service(name: str = "s", entry: str = "a", timeout: str = f"{T:g}s", **field
 
 def call(caller: str, callee: str, timeout: str, **fields: Any) -> Fields:  # noqa: ANN401 - as above
     """Return a dependency as in a region file."""
-    return {"caller": caller, "callee": callee, "timeout": timeout, "retry": retry(0)} | fields
+    plain = {"kind": "required", "calls": 1.0, "retry": retry(0)}
+    return {"caller": caller, "callee": callee, "timeout": timeout} | plain | fields
 
 
 def build(
     pools: Sequence[Fields], services: Sequence[Fields], calls: Sequence[Fields] = ()
 ) -> Topology:
     """Compile a region, and make the error of the present mutant."""
-    fields = {"id": "bench", "zones": ("z",), "pools": tuple(pools)}
-    edges = {"services": tuple(services), "dependencies": tuple(calls)}
-    return _HOOK.change(build_topology(Region.model_validate(fields | edges)))
+    fields = {
+        "id": "bench",
+        "zones": ("z",),
+        "pools": tuple(_HOOK.pool(fields) for fields in pools),
+        "services": tuple(_HOOK.caller(fields) for fields in services),
+        "dependencies": tuple(_HOOK.caller(fields) for fields in calls),
+    }
+    return build_topology(Region.model_validate(fields))
 
 
 def one_pool(
     retries: int = 0,
-    backoff: str = "0s",
+    delay: str = "0s",
     *,
     of: Fields | None = None,
     **policy: Any,  # noqa: ANN401 - as above
 ) -> Topology:
     """Return the standard pool (fields ``of`` laid over it) with one service (edge 0)."""
-    client = service(retry=retry(retries, backoff, **policy))
+    client = service(retry=retry(retries, delay, **policy))
     return build([pool(**(of or {}))], [client])
 
 
 # ------------------------------------------------------------------------------------ mutants
 
 
-def unchanged(topology: Topology) -> Topology:
-    """Return the region as it is."""
-    return topology
+def _as_it_is(fields: Fields) -> Fields:
+    return fields
 
 
 @dataclass(slots=True)
 class _Hook:
-    change: Callable[[Topology], Topology] = unchanged
     """What the present mutant does to every region that is built here."""
+
+    pool: Callable[[Fields], Fields] = _as_it_is
+    caller: Callable[[Fields], Fields] = _as_it_is
 
 
 _HOOK: Final = _Hook()
 
 
-def region_mutant(name: str, fidelity: Fidelity, **fields: Any) -> Mutant:  # noqa: ANN401 - arrays, numbers or functions
-    """Return a mutant that replaces arrays of the region.
+def pool_mutant(name: str, fidelity: Fidelity, **fields: Any) -> Mutant:  # noqa: ANN401 - as below
+    """Return a mutant that changes every pool; see :func:`retry_mutant`."""
+    return Mutant(name, lambda: replaced(_HOOK, "pool", lambda f: _changed(f, fields)), fidelity)
+
+
+def caller_mutant(name: str, fidelity: Fidelity, **fields: Any) -> Mutant:  # noqa: ANN401 - as below
+    """Return a mutant that changes every service and every call; see :func:`retry_mutant`."""
+    return Mutant(name, lambda: replaced(_HOOK, "caller", lambda f: _changed(f, fields)), fidelity)
+
+
+def retry_mutant(name: str, fidelity: Fidelity, **fields: Any) -> Mutant:  # noqa: ANN401 - see there
+    """Return a mutant that changes every retry policy.
 
     Parameters
     ----------
@@ -118,21 +139,37 @@ def region_mutant(name: str, fidelity: Fidelity, **fields: Any) -> Mutant:  # no
     fidelity : Fidelity
         Where the row must notice it.
     **fields : Any
-        Field of :class:`simulator.model.Topology`: a value for all, or a function of the old array.
+        New values as in a region file, or functions of the old ones (left out if there are none).
     """
 
-    def wrong(topology: Topology) -> Topology:
-        new: dict[str, Any] = {
-            key: _changed(getattr(topology, key), value) for key, value in fields.items()
-        }
-        return dataclasses.replace(topology, **new)
+    def wrong(caller: Fields) -> Fields:
+        return caller | {"retry": _changed(caller["retry"], fields)}
 
-    return Mutant(name, lambda: replaced(_HOOK, "change", wrong), fidelity)
+    return Mutant(name, lambda: replaced(_HOOK, "caller", wrong), fidelity)
 
 
-def _changed(old: np.ndarray, value: Any) -> np.ndarray:  # noqa: ANN401 - see region_mutant
-    new: np.ndarray = value(old) if callable(value) else np.full_like(old, value)
-    return new
+def _changed(fields: Fields, changes: Fields) -> Fields:
+    new = {
+        key: change(fields[key]) if callable(change) else change
+        for key, change in changes.items()
+        if not callable(change) or fields.get(key) is not None
+    }
+    return fields | new
+
+
+def one_less(retries: int) -> int:
+    """Return a number of retries that is one too small."""
+    return max(0, retries - 1)
+
+
+def doubled_ratio(budget: Fields) -> Fields:
+    """Return a retry budget with deposits twice as large."""
+    return budget | {"ratio": 2.0 * budget["ratio"]}
+
+
+def form_mutant(name: str, form: str, error: Callable[..., object]) -> Mutant:
+    """Return a mutant that replaces a closed form."""
+    return Mutant(name, lambda: replaced(closed_forms, form, error), "formula")
 
 
 # ------------------------------------------------------------------------------------- planes
@@ -199,6 +236,11 @@ def share(rows: np.ndarray) -> float:
 def last_share(plane: DataPlane, last: int = 20) -> float:
     """Return the success share of the last samples."""
     return share(edge_rows(plane)[-last:])
+
+
+def is_well(plane: DataPlane, last: int = 20) -> bool:
+    """Tell whether most first tries of the last samples succeeded: good state or bad state."""
+    return last_share(plane, last) > _MOST
 
 
 # ------------------------------------------------------------------------------------ readings

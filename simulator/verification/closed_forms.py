@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NUDGE = 1e-9
-"""Keeps a rate of growth away from 0 (1/s)."""
+_FLAT = 1e-4
+"""Below this exponent an integral is taken from its series: the closed form would cancel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def erlang_a(lam: float, mu: float, servers: int, theta: float) -> tuple[float, 
 
 
 def mmc_impatient(
-    lam: float, mu: float, servers: int, patience_s: Sequence[float]
+    lam: float, mu: float, servers: int, patience_s: Sequence[float] | np.ndarray
 ) -> tuple[float, float]:
     """Return (share that abandons, mean queue) of M/M/c+G; patience takes each value alike.
 
@@ -131,13 +131,10 @@ def mmc_impatient(
     starts = np.concatenate(([0.0], ends))
     lengths = np.diff(starts)
     alive = 1.0 - np.arange(len(ends) + 1) / len(ends)
-    # On piece j the exponent grows at this rate (never exactly 0, so that it can be divided by).
-    rate = lam * alive - servers * mu + _NUDGE
+    rate = lam * alive - servers * mu  # of growth of the exponent, on each piece
     height = np.exp(np.concatenate(([0.0], np.cumsum(rate[:-1] * lengths))))
-    grown = np.append(np.exp(rate[:-1] * lengths), 0.0)
-    mass = height * (grown - 1.0) / rate
-    moment = starts * mass
-    moment += height * (1.0 + grown * (np.append(rate[:-1] * lengths, 0.0) - 1.0)) / rate**2
+    mass, moment = _integrals(rate, np.append(lengths, np.inf))
+    mass, moment = height * mass, height * (starts * mass + moment)
     blocked = erlang_b(servers, lam / mu)
     free = (servers * mu / lam) * blocked / (1.0 - blocked)  # p_(c-1) over p_0 + ... + p_(c-1)
     share = lam * free / (1.0 + lam * free * mass.sum())
@@ -145,7 +142,19 @@ def mmc_impatient(
     # Who gives up after end i has waited min(offered wait, end i): pieces up to i, and beyond.
     beyond = mass.sum() - np.cumsum(mass)[:-1]
     waited = np.cumsum(moment)[:-1] + ends * beyond
-    return lost, lam * share * float(waited.mean())
+    return float(lost), float(lam * share * waited.mean())
+
+
+def _integrals(rate: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the integrals of ``exp(rate·y)`` and ``y·exp(rate·y)`` from 0 to each length."""
+    endless = np.isinf(lengths)
+    finite = np.where(endless, 1.0, lengths)
+    x = rate * finite
+    flat = np.abs(x) < _FLAT
+    r = np.where(flat, 1.0, rate)
+    mass = np.where(flat, finite * (1.0 + x / 2.0), np.expm1(x) / r)
+    moment = np.where(flat, finite**2 * (0.5 + x / 3.0), (1.0 + np.exp(x) * (x - 1.0)) / r**2)
+    return np.where(endless, -1.0 / r, mass), np.where(endless, 1.0 / r**2, moment)
 
 
 def traffic(gamma: Sequence[float], routing: Sequence[Sequence[float]]) -> np.ndarray:

@@ -99,10 +99,11 @@ def plan(
 
 
 def _known_id(name: str, known: dict[str, Row]) -> str:
-    if name.upper() in known:
-        return name.upper()
-    near = get_close_matches(name.upper(), known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    by_upper = {row_id.upper(): row_id for row_id in known}
+    if name.upper() in by_upper:
+        return by_upper[name.upper()]
+    near = get_close_matches(name.upper(), by_upper, 1)
+    hint = f"did you mean '{by_upper[near[0]]}'?" if near else f"known: {', '.join(known)}"
     msg = f"{name}: no such row ({hint})"
     raise UsageError(msg)
 
