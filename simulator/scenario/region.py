@@ -43,9 +43,14 @@ Clients = Annotated[Count, Field(ge=1, le=10_000)]
 Priority = Annotated[int, Field(ge=0, lt=CLASSES)]
 
 
-def _named(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Read a bare name as settings of that kind."""
-    return {"kind": value} if isinstance(value, str) else value
+def _named(model: type[BaseModel]) -> BeforeValidator:
+    """Let a bare name stand for settings of that kind."""
+
+    def named(value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        return {"kind": value} if isinstance(value, str) else value
+
+    names = model.model_fields["kind"].annotation
+    return BeforeValidator(named, json_schema_input_type=model | names)
 
 
 class Spec(BaseModel):
@@ -69,13 +74,13 @@ class Pool(Spec):
     """Requests that one unit can hold at once (its workers)."""
     service_time: Annotated[Duration, Field(gt=0)]
     """Mean time a worker needs for one request, without the time spent waiting for callees."""
-    service_distribution: Annotated[ServiceTime, BeforeValidator(_named)] = ServiceTime()
+    service_distribution: Annotated[ServiceTime, _named(ServiceTime)] = ServiceTime()
     """Distribution of the service time: a name, or a name with settings."""
     unit_rate: Annotated[Rate, Field(gt=0)] | None = None
     """Requests per second that one unit can process; absent: concurrency / service_time."""
     queue_per_unit: Count | None = None
     """Waiting room per unit in service; absent: unbounded."""
-    discipline: Annotated[Discipline, BeforeValidator(_named)] = Discipline()
+    discipline: Annotated[Discipline, _named(Discipline)] = Discipline()
     """Order in which waiting attempts are served: a name, or a name with settings."""
     late_work: Literal["zombie", "cancel", "deadline_aware"] = "zombie"
     """Attempts whose caller gave up: served all the same, dropped at the timeout, or dropped

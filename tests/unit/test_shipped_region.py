@@ -137,7 +137,7 @@ def test_late_work_can_sustain_an_overload_in_old_pools_only(region, topology):
         if topology.queue_per_unit[callee]
         > topology.unit_rate_rps[callee] * (timeout_s - topology.service_s[callee])
     }
-    zombie = {p.id for p in region.pools if p.late_work == "zombie" and p.discipline == "fifo"}
+    zombie = {p.id for p in region.pools if p.late_work == "zombie" and p.discipline.kind == "fifo"}
     assert {"capacity-manager", "control-api", "identity", "metadata-store"} <= sustained & zombie
     assert {"dns", "functions", "kms", "kv-frontend"}.isdisjoint(sustained & zombie)
 
