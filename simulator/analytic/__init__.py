@@ -1,0 +1,1 @@
+"""Small pools as Markov chains over (queue, orbit): what can be solved instead of simulated."""

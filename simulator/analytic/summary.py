@@ -1,0 +1,124 @@
+"""Everything that the chain says of one pool, and where it is known to be wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from simulator.analytic.drift import Equilibrium, Folds, equilibria, folds, noisy_upper
+from simulator.analytic.solve import (
+    Stationary,
+    mean_passage,
+    relaxation_s,
+    stationary,
+    stuck_queue,
+)
+from simulator.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulator.analytic.chain import PoolChain
+
+__all__ = ["Analysis", "Passages", "analyse", "doubts", "passages"]
+
+NEAR: Final = 0.25
+"""Share of the lower fold within which the bad state's life is said to be doubtful."""
+PATIENCE_MIN: Final = 5.0
+"""Timeout over service time below which single service times decide who times out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """Mean first passages between the good and the bad state (A10)."""
+
+    collapse_s: float
+    """From the empty pool to the zombie line; infinite where too long to be solved."""
+    escape_s: float
+    """From a full room with every first try failing to a pool in which nobody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What :func:`analyse` found."""
+
+    chain: PoolChain
+    folds: Folds | None
+    """Of the drift; None if there is one state at any load."""
+    upper_noisy_rps: float | None
+    """End of the good state with the queue's own noise (A15)."""
+    equilibria: tuple[Equilibrium, ...]
+    good: Stationary | None
+    """Stationary state below the zombie line (A9)."""
+    whole: Stationary | None
+    """Stationary state of the whole chain; None with the reason in ``whole_missing``."""
+    whole_missing: str
+    passages: Passages | None
+    """None where the room ends below the zombie line."""
+    relaxation_s: float
+    doubts: tuple[str, ...]
+
+
+def passages(chain: PoolChain) -> Passages | None:
+    """Return the mean first passages; None if the room ends below the zombie line."""
+    line = stuck_queue(chain)
+    if line > chain.queue_max or line <= chain.servers:
+        return None
+    queue = np.indices(chain.shape)[0]
+    collapse = mean_passage(chain, queue >= line)
+    escape = mean_passage(chain, queue <= chain.servers)
+    orbit = min(round(chain.orbit_when_all_fail), chain.orbit_bound) if chain.retries else 0
+    return Passages(float(collapse[0, 0]), float(escape[-1, orbit]))
+
+
+def analyse(chain: PoolChain) -> Analysis:
+    """Solve the chain: folds, equilibria, stationary states, passages, relaxation."""
+    line = stuck_queue(chain)
+    good = whole = None
+    missing = ""
+    if chain.servers < line <= chain.queue_max:
+        good = stationary(chain, highest=line - 1)
+    try:
+        whole = stationary(chain)
+    except UsageError as error:
+        missing = str(error)
+    return Analysis(
+        chain=chain,
+        folds=folds(chain),
+        upper_noisy_rps=noisy_upper(chain),
+        equilibria=equilibria(chain),
+        good=good,
+        whole=whole,
+        whole_missing=missing,
+        passages=passages(chain),
+        relaxation_s=relaxation_s(chain),
+        doubts=tuple(doubts(chain)),
+    )
+
+
+def doubts(chain: PoolChain) -> Iterator[str]:
+    """Yield where this chain is known to differ from a pool of requests, with the reason."""
+    if not chain.retries:
+        return
+    found = folds(chain)
+    if found and abs(chain.first_tries_rps - found.lower_rps) <= NEAR * found.lower_rps:
+        yield (
+            "near the lower fold the bad state's life is only an order of magnitude: the chain "
+            "draws each retry anew after an exponential time, with a geometric number of them; "
+            "requests retry a fixed number of times at fixed intervals, so retries are images of "
+            "one first try (MODEL.md, F16)"
+        )
+    if found and chain.backoff_s < chain.service_s:
+        yield (
+            "clients retry a rejection at once: requests then spend all their retries on the same "
+            "full queue, the chain lets them wait for a timeout first; with a room little above "
+            "the zombie line requests may have no bad state where the chain has one"
+        )
+    if math.isfinite(chain.timeout_s) and chain.timeout_s < PATIENCE_MIN * chain.service_s:
+        yield (
+            f"the timeout is under {PATIENCE_MIN:g} service times: many attempts time out in "
+            "service, whatever the queue"
+        )
