@@ -19,7 +19,7 @@ DEMO := scenarios/runaway-capacity-removal.yaml
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 8 ] && n=8; echo $$n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint verify bench lock clean
+.PHONY: help setup demo test lint verify bench bench-peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -55,6 +55,9 @@ verify: $(STAMP) ## theory and claims over many seeds (some minutes)
 bench: $(STAMP) ## measure speed
 	$(PY) benchmarks/kernel.py
 	$(PY) benchmarks/seed_story.py
+
+bench-peers: $(STAMP) ## compare speed with other programs (about ten minutes)
+	$(PY) benchmarks/peers/run.py
 
 lock: $(STAMP) ## renew the pinned versions
 	$(COMPILE) --upgrade --extra test pyproject.toml -o requirements.lock

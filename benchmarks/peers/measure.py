@@ -1,0 +1,150 @@
+"""Run the programs in interleaved rounds, each run in a process of its own; keep what is right."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import c_loops
+from answers import Run, complaints
+from environments import Environment, package_version, prepare
+from programs import OURS, C, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Key = tuple[str, str]
+
+HERE = Path(__file__).parent
+LIMIT_S = 600.0
+"""Longest wall time of one process."""
+
+
+@dataclass
+class Results:
+    """All runs with right answers, by (workload, program), and why others are missing."""
+
+    runs: dict[Key, list[Run]] = field(default_factory=dict)
+    checks: dict[Key, list[Run]] = field(default_factory=dict)
+    """Runs of W2 without retries; they are not timed."""
+    missing: dict[Key, str] = field(default_factory=dict)
+    versions: dict[Key, str] = field(default_factory=dict)
+
+    def speeds(self, key: Key) -> dict[int, float]:
+        """First tries per CPU second, by round."""
+        rounds: dict[int, list[Run]] = {}
+        for run in self.runs.get(key, ()) if key not in self.missing else ():
+            rounds.setdefault(run["round"], []).append(run)
+        return {
+            n: sum(run["first"] for run in runs) / sum(run["cpu_s"] for run in runs)
+            for n, runs in rounds.items()
+        }
+
+    def horizon_s(self, key: Key) -> float | None:
+        """Return the simulated time of a program's runs."""
+        return next((run["horizon_s"] for run in self.runs.get(key, ())), None)
+
+    def ratio(self, workload: str, one: str, two: str) -> float | None:
+        """Median over common rounds of how many times as fast the first program is."""
+        ours, theirs = self.speeds((workload, one)), self.speeds((workload, two))
+        common = ours.keys() & theirs.keys()
+        return statistics.median(ours[n] / theirs[n] for n in common) if common else None
+
+
+def environment_of(program: Program, known: dict[str, Environment]) -> Environment:
+    """Return where a program runs; environments are built once."""
+    name = program.environment
+    if name not in known:
+        if name == OURS:
+            known[name] = Environment(sys.executable)
+        elif name != C:
+            known[name] = prepare(name)
+        elif c_loops.compiler() is None:
+            known[name] = Environment(None, "needs a C compiler (cc)")
+        else:
+            c_loops.build()
+            known[name] = Environment(sys.executable)
+    return known[name]
+
+
+def version_of(program: Program, python: str) -> str:
+    """Version of what is measured."""
+    if program.environment == C:
+        return c_loops.version()
+    if program.environment == OURS:
+        from simulator import __version__
+
+        return platform.python_version() if program.name == "heapq" else __version__
+    return package_version(python, program.package)
+
+
+def call(program: Program, python: str, *, seed: int, repeat: int, retries: int) -> list[Run]:
+    """Run a program in a process of its own; raise RuntimeError with the reason when it fails."""
+    line = [python, str(HERE / program.script), *program.arguments, f"--seed={seed}"]
+    line += [f"--repeat={repeat}", f"--horizon={program.horizon_s}", f"--retries={retries}"]
+    env = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own scripts
+            line, capture_output=True, text=True, timeout=LIMIT_S, check=True, env=env
+        )
+    except subprocess.TimeoutExpired:
+        msg = f"stopped after {LIMIT_S:.0f} s"
+        raise RuntimeError(msg) from None
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+        raise RuntimeError(last) from None
+    return [json.loads(text) | {"retries": retries} for text in done.stdout.splitlines()]
+
+
+def attempt(program: Program, python: str, results: Results, n: int, *, timed: bool) -> None:
+    """Do a program's runs of one round, and judge their answers."""
+    key = program.workload, program.name
+    retries, repeat = (3, program.repeat) if timed else (0, program.check_repeat)
+    try:
+        runs = call(program, python, seed=n, repeat=repeat, retries=retries)
+    except RuntimeError as error:
+        results.missing.setdefault(key, f"failed: {error}")
+        return
+    wrong = [text for run in runs for text in complaints(program.workload, run)]
+    if wrong:
+        label = "" if timed else " without retries"
+        results.missing.setdefault(key, f"wrong answer{label}: {wrong[0]}")
+    kept = results.runs if timed else results.checks
+    kept.setdefault(key, []).extend(run | {"round": n} for run in runs)
+
+
+def measure(programs: Sequence[Program], rounds: int) -> Results:
+    """Run everything; a program that failed once is not asked again."""
+    results, known = Results(), {}
+    for program in programs:
+        key = program.workload, program.name
+        place = environment_of(program, known)
+        if place.python is None:
+            results.missing[key] = f"skipped: {place.why}"
+        else:
+            results.versions[key] = version_of(program, place.python)
+    for n in range(1, rounds + 1):
+        for program in programs:
+            key = program.workload, program.name
+            if n > program.rounds or key in results.missing:
+                continue
+            python, start = known[program.environment].python, time.perf_counter()
+            attempt(program, python, results, n, timed=True)
+            if n == 1 and program.workload == "W2" and program.horizon_s >= 60.0:
+                attempt(program, python, results, n, timed=False)
+            took = time.perf_counter() - start
+            tell(f"round {n} of {rounds}, {program.workload} {program.name}: {took:.1f} s")
+    return results
+
+
+def tell(text: str) -> None:
+    """Say what was done, for those who wait."""
+    print(text, file=sys.stderr, flush=True)
