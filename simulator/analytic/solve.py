@@ -85,7 +85,7 @@ class Stationary:
     @property
     def wasted_frac(self) -> float:
         """Share of the service that is spent on dead work."""
-        return 1.0 - self.good_rps / self.served_rps
+        return max(0.0, 1.0 - self.good_rps / self.served_rps)
 
     @property
     def stuck_frac(self) -> float:

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "explain": "Show the causes of a saved run as a tree.",
     "check": "Judge the claims of scenarios over many seeds.",
     "verify": "Hold the program against published theory, row by row.",
+    "analyze": "Solve a small pool with timeouts and retries as a Markov chain.",
     "list": "List the shipped scenarios and the kinds of mechanisms.",
     "validate": "Check scenario and region files and report every problem at once.",
     "schema": "Write the JSON Schema (2020-12) of scenario and region files.",
