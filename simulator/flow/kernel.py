@@ -621,7 +621,7 @@ def _sync(ctl, pools, edges, in_edge, p, tick):
 def _wake(ctl, pools, edges, atts, in_edge, p):
     """Make pool ``p`` step again from the present tick on."""
     pools[p].known = 0
-    if pools[p].awake == 1:
+    if pools[p].awake == 1 or pools[p].remote == 1:
         return
     _sync(ctl, pools, edges, in_edge, p, ctl[0].tick)
     pools[p].awake = 1
@@ -873,6 +873,9 @@ def _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake):
         p = awake[i]
         if pools[p].block_left > 0 or ctl[0].tick != pools[p].done_tick:
             continue
+        if pools[p].restless == 1:  # what a remote caller sends is no rate that sleep could keep
+            _start_block(pools, edges, atts, in_edge, p, False)
+            continue
         same = _end_block(pools, p) and not _inputs_moved(pools, edges, in_edge, p)
         if same and _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
             continue
@@ -976,6 +979,18 @@ def touch_edge(arrays, e, rate, admit, inject):
     edges[e].issued_tick = tick
     edges[e].rate = rate
     edges[e].admit = admit
+
+
+@_compiled
+def tell_outcome(arrays, e, p_ok, latency, done_r, held):
+    """Say how calls to a remote pool end now (R14)."""
+    edges = arrays.edges
+    edges[e].held = held
+    edges[e].done_new = done_r
+    _publish_outcome(
+        arrays.ctl, arrays.pools, edges, arrays.atts, arrays.in_edge, e, p_ok, latency, p_ok,
+        latency,
+    )  # fmt: skip
 
 
 @_compiled

@@ -34,6 +34,7 @@ POOL = np.dtype(
         ("h", _F), ("h_ticks", _I), ("n_slot", _I), ("n_col", _I), ("ring", _I), ("dead", _I),
         ("in0", _I), ("in1", _I), ("out0", _I), ("out1", _I), ("deterministic", _I),
         ("lifo", _I), ("late", _I), ("smooth", _F), ("sync_calls", _F), ("window", _I),
+        ("remote", _I), ("restless", _I),
         # --- set by the engine
         ("rate", _F), ("workers", _F), ("room_max", _F), ("s", _F),
         # --- cohort queue
@@ -157,9 +158,17 @@ def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
 
 
 def allocate(
-    topology: Topology, *, sample_period_s: float, stochastic: bool, adaptive: bool
+    topology: Topology,
+    *,
+    sample_period_s: float,
+    stochastic: bool,
+    adaptive: bool,
+    remote: np.ndarray | None = None,
 ) -> Arrays:
-    """Lay out the state of a plane at time 0: empty queues, nothing in flight."""
+    """Lay out the state of a plane at time 0: empty queues, nothing in flight.
+
+    ``remote`` (P,) bool: pools that another plane simulates (R14).
+    """
     tick, h_ticks = step_lengths(topology)
     n_pools, n_edges = topology.n_pools, topology.n_edges
     pools, edges = np.zeros(n_pools, POOL), np.zeros(n_edges, EDGE)
@@ -186,8 +195,12 @@ def allocate(
     ctl["sample_ticks"] = ctl["next_sample"] = max(1, round(sample_period_s / tick))
     ctl["adaptive"], ctl["stochastic"] = adaptive and not stochastic, stochastic
     ctl["noise_next"] = NOISE_BLOCK + n_pools + n_edges  # none drawn yet
-    ctl["n_awake"], ctl["stride"] = n_pools, h_ticks.min()
-    pools["awake"] = 1
+    ctl["stop"] = 2  # the list of awake pools is made first
+    if remote is not None:
+        pools["remote"] = remote
+        from_remote = (topology.edge_caller >= 0) & remote[topology.edge_caller]
+        pools["restless"][topology.edge_callee[from_remote]] = 1
+    pools["awake"] = 1 - pools["remote"]
     pools["block"] = pools["block_left"] = 2
     pools["wake_tick"] = ctl["min_wake"] = np.iinfo(np.int64).max
     cohorts = np.zeros(2 * waiting)

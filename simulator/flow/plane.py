@@ -40,6 +40,8 @@ class FlowPlane:
         Let pools sleep while their flows do not change; False steps everything finely.
     guards
         Check conservation after every advance; None asks the environment.
+    remote
+        (P,) bool: pools that another plane simulates; None: none.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class FlowPlane:
         rng: np.random.Generator | None = None,
         adaptive: bool = True,
         guards: bool | None = None,
+        remote: np.ndarray | None = None,
     ) -> None:
         self._topology = topology
         self._rng = rng
@@ -59,6 +62,7 @@ class FlowPlane:
             sample_period_s=sample_period_s,
             stochastic=rng is not None,
             adaptive=adaptive,
+            remote=remote,
         )
         self._ctl = self.arrays.ctl[0]
         self._pools, self._edges = self.arrays.pools, self.arrays.edges
