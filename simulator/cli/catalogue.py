@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import simulator
 from simulator.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["find_scenario", "nearest", "scenario_folders", "shipped"]
+
+REGIONS: Final = "regions"
+"""Name of the folders whose files describe regions and not scenarios."""
 
 
 def scenario_folders() -> tuple[Path, ...]:
@@ -19,14 +26,19 @@ def scenario_folders() -> tuple[Path, ...]:
     """
     package = Path(simulator.__file__).resolve().parent
     folders = (Path("scenarios"), package.parent / "scenarios", package / "_scenarios")
-    return tuple(folder for folder in folders if any(folder.glob("*.yaml")))
+    return tuple(folder for folder in folders if any(_files(folder)))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Return the scenarios of a folder and of its subfolders; regions are none."""
+    return (f for f in folder.rglob("*.yaml") if REGIONS not in f.relative_to(folder).parts[:-1])
 
 
 def shipped() -> tuple[Path, ...]:
     """Return one file for each id in any of the folders, sorted by id."""
     known: dict[str, Path] = {}
     for folder in scenario_folders():
-        for file in folder.glob("*.yaml"):
+        for file in _files(folder):
             known.setdefault(file.stem, file)
     return tuple(known[name] for name in sorted(known))
 
@@ -34,7 +46,7 @@ def shipped() -> tuple[Path, ...]:
 def nearest() -> tuple[Path, ...]:
     """Return the files of the first folder that holds any, sorted by id."""
     folders = scenario_folders()
-    return tuple(sorted(folders[0].glob("*.yaml"), key=lambda f: f.stem)) if folders else ()
+    return tuple(sorted(_files(folders[0]), key=lambda f: f.stem)) if folders else ()
 
 
 def find_scenario(name: str) -> Path:

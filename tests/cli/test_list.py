@@ -99,6 +99,25 @@ def test_own_scenarios_go_before_the_checkout_and_that_before_the_package(instal
     assert catalogue.nearest() == (Path("scenarios/storm.yaml"),)
 
 
+def test_scenarios_in_subfolders_are_found_and_regions_are_none(installed):
+    package = installed / "lib" / "simulator" / "_scenarios"
+    for folder in ("storms", "regions", "storms/regions"):
+        (package / folder).mkdir()
+        (package / folder / f"in-{Path(folder).name}.yaml").write_text(SMALL)
+    assert catalogue.find_scenario("in-storms") == package / "storms" / "in-storms.yaml"
+    assert [p.stem for p in catalogue.shipped()] == ["calm", "in-storms", "storm"]
+    assert [p.stem for p in catalogue.nearest()] == ["calm", "in-storms", "storm"]
+
+
+def test_no_two_shipped_scenarios_have_one_name():
+    root = Path(__file__).parents[2] / "scenarios"
+    names = [f.stem for f in root.rglob("*.yaml")]
+    assert len(names) == len(set(names))
+    assert {f.stem for f in root.glob("metastability/*.yaml")} <= {
+        f.stem for f in catalogue.shipped()
+    }
+
+
 def test_the_wheel_and_the_source_archive_hold_the_scenarios():
     root = Path(__file__).parents[2]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
