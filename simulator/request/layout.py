@@ -57,7 +57,7 @@ POOL = np.dtype(
         # --- fixed
         ("in0", _I), ("in1", _I), ("out0", _I), ("out1", _I),
         ("service_kind", _I), ("service_a", _F), ("service_b", _F),
-        ("lifo", _I), ("late", _I), ("lane", _I),
+        ("lifo", _I), ("late", _I), ("lane", _I), ("remote", _I),
         # --- set by the engine: processors, workers and room in whole numbers, mean service time
         ("procs", _I), ("workers", _I), ("room", _I), ("mean", _F), ("s", _F), ("rate", _F),
         # --- present state
@@ -84,6 +84,8 @@ EDGE = np.dtype(
         # --- arrivals (R2): what is left of the exponential number at time ``mark``
         ("rate", _F), ("mass", _F), ("mark", _F), ("next_key", _I), ("admit", _F),
         ("work", _F), ("todo", _I),
+        # --- how calls to a remote pool end (R14)
+        ("remote_ok", _F), ("remote_latency", _F),
         # --- cumulative first tries and attempts
         ("first", _I), ("ok", _I), ("failed", _I), ("attempts", _I), ("in_flight", _I),
         ("latency_sum", _F),
@@ -180,8 +182,17 @@ def backoffs(topology: Topology, edge: int) -> list[float]:
     return [retry.backoff_full(k, base, cap, growth) for k in range(int(row["retries"]) + 1)]
 
 
-def allocate(topology: Topology, keys: StreamKeys, *, sample_period_s: float) -> Arrays:
-    """Lay out the state of a plane at time 0: empty queues, nothing in flight."""
+def allocate(
+    topology: Topology,
+    keys: StreamKeys,
+    *,
+    sample_period_s: float,
+    remote: np.ndarray | None = None,
+) -> Arrays:
+    """Lay out the state of a plane at time 0: empty queues, nothing in flight.
+
+    ``remote`` (P,) bool: pools that another plane simulates (R14).
+    """
     tick, _ = step_lengths(topology)
     n_pools, n_edges = topology.n_pools, topology.n_edges
     pools, edges = np.zeros(n_pools, POOL), np.zeros(n_edges, EDGE)
@@ -199,10 +210,14 @@ def allocate(topology: Topology, keys: StreamKeys, *, sample_period_s: float) ->
     bounds = np.searchsorted(topology.edge_caller[out_edge], np.arange(n_pools + 1))
     pools["out0"], pools["out1"] = bounds[:-1], bounds[1:]
     lanes = _lay_lanes(pools, edges)
+    if remote is not None:
+        pools["remote"] = remote
+        edges["retries"][remote[topology.edge_callee]] = 0  # the other plane retries
+        edges["remote_ok"] = 1.0
     arena = int(lanes["base"][-1] + lanes["mask"][-1] + 1)
     attempts = 1024
     ctl["n_free"] = attempts
-    row_mb = n_edges * BINS * 4 / 1e6
+    row_mb = max(1, n_edges) * BINS * 4 / 1e6
     return Arrays(
         ctl, pools, edges, np.zeros(attempts, ATTEMPT),
         np.arange(attempts, dtype=np.int32)[::-1].copy(),
@@ -246,14 +261,19 @@ def _fill_edges(topology: Topology, edges: np.ndarray) -> np.ndarray:
     edges["watch"] = -1.0
     edges["mass"] = -1.0  # not drawn yet
     delays = [backoffs(topology, e) for e in range(len(edges))]
-    edges["backoff"] = np.concatenate(([0], np.cumsum([len(d) for d in delays])[:-1]))
-    return np.array([x for d in delays for x in d])
+    edges["backoff"] = _starts(np.array([len(d) for d in delays], np.int64))
+    return np.array([x for d in delays for x in d], dtype=float)
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    """Return where things of these sizes start when they lie one behind the other."""
+    return np.cumsum(sizes) - sizes
 
 
 def _lay_lanes(pools: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Give edges lanes for timeouts and for each backoff, pools one for service."""
     counts = edges["retries"] + 2
-    edges["lane"] = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    edges["lane"] = _starts(counts)
     n = int(counts.sum())
     pools["lane"] = n + np.arange(len(pools))
     lanes = np.zeros(n + len(pools), LANE)
