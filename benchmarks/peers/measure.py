@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import c_loops
-from answers import Run, complaints
+from answers import Run, complaints, wrong_mean
 from environments import Environment, package_version, prepare
 from programs import OURS, C, Program
+from workloads import HORIZON_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,9 +122,9 @@ def attempt(program: Program, python: str, results: Results, n: int, *, timed: b
     kept.setdefault(key, []).extend(run | {"round": n} for run in runs)
 
 
-def measure(programs: Sequence[Program], rounds: int) -> Results:
-    """Run everything; a program that failed once is not asked again."""
-    results, known = Results(), {}
+def places(programs: Sequence[Program], results: Results) -> dict[str, str]:
+    """Build the environments; return the interpreter of each that works, note the others."""
+    known: dict[str, Environment] = {}
     for program in programs:
         key = program.workload, program.name
         place = environment_of(program, known)
@@ -131,18 +132,33 @@ def measure(programs: Sequence[Program], rounds: int) -> Results:
             results.missing[key] = f"skipped: {place.why}"
         else:
             results.versions[key] = version_of(program, place.python)
+    return {name: place.python for name, place in known.items() if place.python}
+
+
+def measure(programs: Sequence[Program], rounds: int) -> Results:
+    """Run everything; a program that failed once is not asked again."""
+    results = Results()
+    pythons = places(programs, results)
     for n in range(1, rounds + 1):
         for program in programs:
-            key = program.workload, program.name
-            if n > program.rounds or key in results.missing:
+            if n > program.rounds or (program.workload, program.name) in results.missing:
                 continue
-            python, start = known[program.environment].python, time.perf_counter()
+            python, start = pythons[program.environment], time.perf_counter()
             attempt(program, python, results, n, timed=True)
-            if n == 1 and program.workload == "W2" and program.horizon_s >= 60.0:
+            if n == 1 and program.workload == "W2" and program.horizon_s >= HORIZON_S:
                 attempt(program, python, results, n, timed=False)
             took = time.perf_counter() - start
             tell(f"round {n} of {rounds}, {program.workload} {program.name}: {took:.1f} s")
+    check_means(results)
     return results
+
+
+def check_means(results: Results) -> None:
+    """Judge the mean of all runs of W1."""
+    for key, runs in results.runs.items():
+        wrong = list(wrong_mean(runs)) if key[0] == "W1" else []
+        if wrong:
+            results.missing.setdefault(key, f"wrong answer: {wrong[0]}")
 
 
 def tell(text: str) -> None:

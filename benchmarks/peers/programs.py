@@ -54,11 +54,11 @@ PROGRAMS = (
     Program("ciw", "W1", "Ciw", "w1_ciw.py", "simpy", "ciw", rounds=3, quick_horizon_s=20.0),
     Program(
         "asyncflow", "W1", "AsyncFlow", "w1_asyncflow.py", "asyncflow", "asyncflow-sim",
-        rounds=3, horizon_s=30.0, quick_horizon_s=5.0,
+        rounds=3, horizon_s=30.0, quick_horizon_s=15.0,
     ),
     Program(
         "happysim", "W1", "happysim", "w1_happysim.py", "happysim", "happysim",
-        rounds=3, horizon_s=30.0, quick_horizon_s=5.0,
+        rounds=3, horizon_s=30.0, quick_horizon_s=15.0,
     ),
     Program(
         "flow", "W2", "**simulator, flow fidelity**", "ours_flow.py", OURS,

@@ -11,7 +11,7 @@ from simulator.model import Topology, build_topology
 from simulator.scenario.loader import load_region
 
 if TYPE_CHECKING:
-    from simulator.flow.contract import DataPlane
+    from simulator.contract import DataPlane
 
 HERE = Path(__file__).parent
 AMPLE = 1e7

@@ -10,8 +10,9 @@ from answers import outside
 from workloads import W2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
+    from answers import Run
     from measure import Results
 
 FLOW_SLACK = 0.05
@@ -46,46 +47,37 @@ def faster(
     return Verdict(what, measured, ratio >= least)
 
 
-def same_outcome(results: Results, flow: str, what: str) -> Verdict:
-    """Require that flow and request fidelity tell the same story, with retries and without."""
-    parts, holds = [], True
-    for label, of in (("with retries", results.runs), ("without", results.checks)):
-        one, many = of.get(("W2", flow), []), of.get(("W2", "request"), [])
-        if not one or len(many) < 2:
-            return Verdict(what, "-", None)
-        ours, theirs = one[0]["goodput"][:-1], [run["goodput"][:-1] for run in many]
-        seconds = outside(ours, theirs, FLOW_SLACK * W2.rate)
-        ends = [statistics.fmean(goodput[-10:]) for goodput in (ours, *theirs)]
-        same_end = max(ends) - min(ends) < FLOW_SLACK * W2.rate
-        mean = statistics.fmean(map(sum, theirs))
-        said = f"{label}: end {'equal' if same_end else 'DIFFERS'}, answered "
-        said += f"{sum(ours) / mean - 1.0:+.1%}, "
-        said += f"{len(ours) - len(seconds)} of {len(ours)} s in the band"
-        if seconds:
-            said += f" (not {', '.join(map(str, seconds))})"
-        parts.append(said)
-        holds &= same_end and not seconds
-    return Verdict(what, "; ".join(parts), holds)
+def same_outcome(flow: Sequence[Run], request: Sequence[Run], what: str) -> Verdict:
+    """Require that flow fidelity tells what the runs at request fidelity tell."""
+    if not flow or len(request) < 2:
+        return Verdict(what, "-", None)
+    ours, theirs = flow[0]["goodput"][:-1], [run["goodput"][:-1] for run in request]
+    seconds = outside(ours, theirs, FLOW_SLACK * W2.rate)
+    ends = [statistics.fmean(goodput[-10:]) for goodput in (ours, *theirs)]
+    same_end = max(ends) - min(ends) < FLOW_SLACK * W2.rate
+    answered = sum(ours) / statistics.fmean(map(sum, theirs)) - 1.0
+    said = f"end {'equal' if same_end else 'DIFFERS'}, answered {answered:+.1%}, "
+    said += f"{len(ours) - len(seconds)} of {len(ours)} s in the band"
+    if seconds:
+        said += f" (not {', '.join(map(str, seconds))})"
+    return Verdict(what, said, same_end and not seconds)
 
 
 def verdicts(results: Results) -> list[Verdict]:
     """Judge all requirements."""
     third = 1.0 / 3.0
-    checks: list[Callable[[], Verdict]] = [
-        lambda: faster(results, "W1", ("request", "simpy"), 60.0,
-                       "W1: request fidelity ≥ 60 × SimPy by hand"),
-        lambda: faster(results, "W2", ("request", "simpy"), 100.0,
-                       "W2: request fidelity ≥ 100 × SimPy by hand"),
-        lambda: faster(results, "W1", ("request", "c"), third,
-                       "W1: request fidelity ≥ ⅓ of the C loop"),
-        lambda: faster(results, "W2", ("request", "c"), third,
-                       "W2: request fidelity ≥ ⅓ of the C loop"),
-        lambda: faster(results, "W2", ("flow", "request"), 100.0,
-                       "W2: flow fidelity ≥ 100 × request fidelity"),
-        lambda: same_outcome(results, "flow", "W2: flow tells what request tells"),
-        lambda: faster(results, "W2", ("flow-entry", "request"), 100.0,
-                       "W2 without the balancer: flow fidelity ≥ 100 × request fidelity"),
-        lambda: same_outcome(results, "flow-entry",
-                             "W2 without the balancer: flow tells what request tells"),
-    ]  # fmt: skip
-    return [check() for check in checks]
+    found = [
+        faster(results, "W1", ("request", "simpy"), 60.0, "W1: request ≥ 60 × SimPy by hand"),
+        faster(results, "W2", ("request", "simpy"), 100.0, "W2: request ≥ 100 × SimPy by hand"),
+        faster(results, "W1", ("request", "c"), third, "W1: request ≥ ⅓ × C loop"),
+        faster(results, "W2", ("request", "c"), third, "W2: request ≥ ⅓ × C loop"),
+    ]
+    for name, where in (("flow", "W2"), ("flow-entry", "W2 without the balancer")):
+        found.append(
+            faster(results, "W2", (name, "request"), 100.0, f"{where}: flow ≥ 100 × request")
+        )
+        for runs, how in ((results.runs, "retries"), (results.checks, "no retries")):
+            flow, request = runs.get(("W2", name), []), runs.get(("W2", "request"), [])
+            what = f"{where}, {how}: flow tells what request tells"
+            found.append(same_outcome(flow, request, what))
+    return found

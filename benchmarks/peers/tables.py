@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from measure import Results
     from requirements import Verdict
 
-HEAD = ("program", "version", "Python", "requests/s", "of request fidelity", "runs", "answer")
+HEAD = (
+    *("program", "version", "Python", "requests/s", "rounds from … to"),
+    *("request fidelity is … × as fast", "runs", "answer"),
+)
 TITLES = {
     "W1": f"W1, open queue (answer: mean wait, exact {1e6 * W1.mean_wait_s:.1f} µs)",
     "W2": f"W2, retry storm (answer: attempts per first try, {ATTEMPTS_PER_FIRST} in 60 s)",
@@ -25,11 +28,11 @@ BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
 
 def figure(value: float) -> str:
-    """Three figures, with thousands set apart."""
-    if value < 100.0:
-        return f"{value:.3g}"
-    digits = max(0, len(str(int(value))) - 3)
-    return f"{round(value, -digits):,.0f}"
+    """Three figures and a prefix."""
+    for unit, name in ((1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * unit:
+            return figure(value / unit) + name
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
 
 
 def row_of(program: Program, results: Results) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def row_of(program: Program, results: Results) -> dict[str, Any]:
         "requests_per_cpu_s": statistics.median(own),
         "slowest": min(own),
         "fastest": max(own),
-        "of_request": results.ratio(program.workload, program.name, "request"),
+        "request_is_times_as_fast": results.ratio(program.workload, "request", program.name),
         "rounds": len(speeds),
         "runs": len(runs),
         "cpu_s_per_run": statistics.median(run["cpu_s"] for run in runs),
@@ -67,17 +70,17 @@ def cells(row: dict[str, Any]) -> list[str]:
     short = "" if row["horizon_s"] >= 60.0 else f" ({row['horizon_s']:.0f} s)"
     start = [row["title"] + short, row["version"]]
     if "missing" in row:
-        return [*start, "", "", "", "", row["missing"]]
-    span = f"{figure(row['slowest'])} to {figure(row['fastest'])}"
-    speed = figure(row["requests_per_cpu_s"]) + (f" ({span})" if row["rounds"] > 1 else "")
-    ratio = row["of_request"]
+        return [*start, "", "", "", "", "", row["missing"]]
+    span = f"{figure(row['slowest'])} to {figure(row['fastest'])}" if row["rounds"] > 1 else ""
+    ratio = row["request_is_times_as_fast"]
     answer = f"{row['answer']:.3f}"
     if row["workload"] == "W1":
         answer = f"{row['answer']:.1f} ± {row['answer_sd']:.1f} µs"
     return [
         *start,
         row["python"],
-        speed,
+        figure(row["requests_per_cpu_s"]),
+        span,
         "-" if ratio is None else figure(ratio),
         f"{row['runs']} in {row['rounds']} rounds" if row["rounds"] > 1 else f"{row['runs']}",
         answer,
@@ -101,7 +104,7 @@ def text(rows: list[dict[str, Any]], judged: Sequence[Verdict], machine: str) ->
         lines = [cells(row) for row in mine]
         if workload == "W2":
             lines += [
-                [name, "", "", "", "", "", f"cannot express it: {why}"]
+                [name, "", "", "", "", "", "", f"cannot express it: {why}"]
                 for name, why in CANNOT.items()
             ]
         parts.append(f"**{title}**\n\n{markdown(HEAD, lines)}")
