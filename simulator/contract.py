@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 
@@ -83,6 +85,13 @@ class DataPlane(Protocol):
 
     def totals(self) -> dict[str, np.ndarray]:
         """Cumulative (E,) arrays: ``first``, ``ok``, ``failed``, ``attempts``, ``in_flight``."""
+
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> np.ndarray | None:
+        """Return quantiles (s) of the latency of an edge's answered first tries, by sample.
+
+        (samples, quantiles), NaN where nothing was answered; None where the edge is simulated as a
+        flow, which knows means only.
+        """
 
     @property
     def n_samples(self) -> int:

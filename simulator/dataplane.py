@@ -1,7 +1,8 @@
 """The data plane of a run: one fidelity for all pools, or single pools in the other one.
 
-Where both are in use, each plane holds the whole region but simulates its own pools only; the other's
-are *remote* to it. After every tick they tell each other what crossed the border (MODEL.md, R14).
+Where both are in use, each plane holds the whole region but simulates its own pools only; the
+other's are *remote* to it. After every tick they tell each other what crossed the border (MODEL.md,
+R14).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from simulator.request.plane import RequestPlane
 from simulator.request.reference import RequestReference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.random import Generator
 
     from simulator.contract import Crossing, DataPlane, Outlook
     from simulator.model import Topology
@@ -59,9 +62,9 @@ def request_pools(topology: Topology, fidelity: Fidelity, concerns: Sequence[int
     return np.where(topology.fidelity == AS_THE_RUN, by_run, topology.fidelity == REQUEST)
 
 
-def make_plane(
+def make_plane(  # noqa: PLR0913 - what a plane is made of
     topology: Topology,
-    remote: np.ndarray,
+    by_request: np.ndarray,
     *,
     streams: Streams,
     sample_period_s: float,
@@ -75,7 +78,7 @@ def make_plane(
     ----------
     topology
         The region as arrays.
-    remote
+    by_request
         (P,) bool: pools that are simulated request by request (:func:`request_pools`).
     streams
         Chance of the run.
@@ -98,26 +101,27 @@ def make_plane(
         raise UsageError(msg)
     noise = streams.stream("data-plane") if stochastic else None
     chance = streams.stream("requests")
-    if not remote.any():
-        kind = FlowPlane if backend == "compiled" else ReferencePlane
-        return kind(topology, sample_period_s=sample_period_s, rng=noise, guards=guards)
-    if remote.all():
-        kinds = {"compiled": RequestPlane, "reference": RequestReference}
-        return kinds[backend](
-            topology, sample_period_s=sample_period_s, rng=chance, guards=guards
-        )
+    planes: dict[tuple[bool, str], tuple[Callable[..., DataPlane], Generator | None]] = {
+        (False, "compiled"): (FlowPlane, noise),
+        (False, "reference"): (ReferencePlane, noise),
+        (True, "compiled"): (RequestPlane, chance),
+        (True, "reference"): (RequestReference, chance),
+    }
+    if by_request.all() or not by_request.any():
+        make, rng = planes[bool(by_request.all()), backend]
+        return make(topology, sample_period_s=sample_period_s, rng=rng, guards=guards)
     if backend != "compiled":
         msg = "the readable twins simulate one fidelity at a time, not single pools in another"
         raise UsageError(msg)
     return HybridPlane(
         FlowPlane(
-            topology, sample_period_s=sample_period_s, rng=noise, guards=guards, remote=remote
+            topology, sample_period_s=sample_period_s, rng=noise, guards=guards, remote=by_request
         ),
         RequestPlane(
-            topology, sample_period_s=sample_period_s, rng=chance, guards=guards, remote=~remote
+            topology, sample_period_s=sample_period_s, rng=chance, guards=guards, remote=~by_request
         ),
         topology,
-        remote,
+        by_request,
     )
 
 
@@ -210,7 +214,7 @@ class HybridPlane:
         self._tell_flow()
 
     def _tell_request(self) -> None:
-        """Calls of flow pools become first tries; how calls to flow pools end is known."""
+        """Turn calls of flow pools into first tries; say how calls to flow pools end."""
         edges = self.flow.arrays.edges
         rates = edges["rate"][self._up]
         for i in np.flatnonzero(rates != self._rates):
@@ -221,7 +225,7 @@ class HybridPlane:
         other["remote_latency"][self._down] = edges["latency"][self._down]
 
     def _tell_flow(self) -> None:
-        """Calls of request pools are work; how calls to request pools end is known, smoothed."""
+        """Turn calls of request pools into work; say, smoothed, how calls to them end."""
         edges = self.request.arrays.edges
         first = edges["first"][self._down]
         for i in np.flatnonzero(first != self._sent):
@@ -259,6 +263,10 @@ class HybridPlane:
         """Cumulative (E,) arrays: ``first``, ``ok``, ``failed``, ``attempts``, ``in_flight``."""
         one, two = self.flow.totals(), self.request.totals()
         return {name: np.where(self._edge_by_request, two[name], one[name]) for name in one}
+
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> np.ndarray | None:
+        """Return quantiles (s) of the latency of an edge's answered first tries, by sample."""
+        return self._of_edge(edge).latencies(edge, quantiles)
 
     @property
     def n_samples(self) -> int:

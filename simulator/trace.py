@@ -46,6 +46,15 @@ EDGE_UNITS = {
 EDGE_COLUMNS = tuple(EDGE_UNITS)
 
 
+LATENCY_QUANTILES = {
+    "latency_p50_s": 0.5,
+    "latency_p95_s": 0.95,
+    "latency_p99_s": 0.99,
+    "latency_p999_s": 0.999,
+}
+"""Column of :attr:`Trace.services` → quantile of the latency of answered first tries."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
     """One thing that happened. ``cause`` is the id of the record that brought it about (-1: none).
@@ -121,6 +130,9 @@ class Trace:
     provenance: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     """Sums over the run: first tries, succeeded, failed, in flight at the end."""
+    latency_series: np.ndarray | None = None
+    """(n_samples, n_services, len(LATENCY_QUANTILES)) seconds, NaN where nothing was answered or
+    the service's entry is simulated as a flow; None where all of it is."""
 
     @property
     def digest(self) -> str:
@@ -227,10 +239,18 @@ class Trace:
         in_flight     first tries    neither answered nor given up; at ``t_s``
         ============  =============  ==========================================================
 
-        Means are over the sampling interval that ends at ``t_s``.
+        Means are over the sampling interval that ends at ``t_s``. In request fidelity there are
+        also ``latency_p50_s``, ``latency_p95_s``, ``latency_p99_s`` and ``latency_p999_s``:
+        percentiles (s), from first try to answer, of what was answered in the interval.
         """
-        own = (self.sample_t_s, self.service_ids, self.service_series)
-        return _long(*own, name="service", units=EDGE_UNITS)
+        import numpy as np
+
+        if self.latency_series is None:
+            own = (self.sample_t_s, self.service_ids, self.service_series)
+            return _long(*own, name="service", units=EDGE_UNITS)
+        both = np.concatenate([self.service_series, self.latency_series], axis=2)
+        units = EDGE_UNITS | dict.fromkeys(LATENCY_QUANTILES, "s")
+        return _long(self.sample_t_s, self.service_ids, both, name="service", units=units)
 
 
 def _long(

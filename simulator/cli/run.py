@@ -15,6 +15,7 @@ import click
 from simulator.cli.output import OutPath
 
 if TYPE_CHECKING:
+    from simulator.dataplane import Fidelity
     from simulator.metrics import Metrics, Verdict
     from simulator.report.rundir import RunFolder
     from simulator.scenario import Scenario
@@ -77,10 +78,11 @@ class Result:
 )
 @click.option(
     "--fidelity",
-    type=click.Choice(["flow"]),
+    type=click.Choice(["flow", "request", "auto"]),
     default="flow",
     show_default=True,
-    help="How requests are simulated.",
+    help="How requests are simulated: as flows (fast), one by one, or one by one in those pools "
+    "where flows are outside their region of validity.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a report.")
 @click.option("--quiet", is_flag=True, help="Print only failed expectations and the folder.")
@@ -93,12 +95,13 @@ def cmd(scenario: str, seed: int, out: Path | None, **options: Any) -> int:  # n
     spec = load_scenario(find_scenario(scenario), overrides=changes)
     folder = _open_folder(spec, seed, out)
     try:
-        result = _simulate(spec, seed, folder, quiet=options["quiet"] or options["as_json"])
+        quiet = options["quiet"] or options["as_json"]
+        result = _simulate(spec, seed, folder, fidelity=options["fidelity"], quiet=quiet)
         _save(result, folder)
     except KeyboardInterrupt as stop:
         return _interrupted(folder, getattr(stop, "trace", None))
     except Exception as error:
-        error.add_note("To repeat it: " + replay_line(scenario, seed, changes))
+        error.add_note("To repeat it: " + replay_line(scenario, seed, changes, options["fidelity"]))
         raise
     if options["as_json"]:
         click.echo(json.dumps(summary(result), indent=2))
@@ -107,9 +110,12 @@ def cmd(scenario: str, seed: int, out: Path | None, **options: Any) -> int:  # n
     return 1 if result.broken else 0
 
 
-def replay_line(scenario: str, seed: int, changes: tuple[str, ...] = ()) -> str:
+def replay_line(
+    scenario: str, seed: int, changes: tuple[str, ...] = (), fidelity: Fidelity = "flow"
+) -> str:
     """Return the command that repeats a run."""
     sets = [word for change in changes for word in ("--set", change)]
+    sets += ["--fidelity", fidelity] if fidelity != "flow" else []
     return shlex.join(["simulator", "run", scenario, *sets, "--seed", str(seed)])
 
 
@@ -126,7 +132,9 @@ def _open_folder(spec: Scenario, seed: int, out: Path | None) -> RunFolder:
     )
 
 
-def _simulate(spec: Scenario, seed: int, folder: RunFolder, *, quiet: bool) -> Result:
+def _simulate(
+    spec: Scenario, seed: int, folder: RunFolder, *, fidelity: Fidelity, quiet: bool
+) -> Result:
     """Run the scenario and its control run; save the trace as soon as it is there."""
     from simulator.cli.console import progress_bar, say_compiling
     from simulator.engine import control_run, simulate
@@ -136,10 +144,20 @@ def _simulate(spec: Scenario, seed: int, folder: RunFolder, *, quiet: bool) -> R
     start_s = perf_counter()
     runs = 2 if spec.trigger else 1
     with progress_bar(f"{spec.id}, seed {seed}", quiet=quiet) as done:
-        trace = simulate(spec, seed=seed, progress=lambda t_s, end_s: done(t_s / end_s / runs))
+        trace = simulate(
+            spec,
+            seed=seed,
+            fidelity=fidelity,
+            progress=lambda t_s, end_s: done(t_s / end_s / runs),
+        )
         _save_tables(trace, folder)
         control = (
-            control_run(spec, seed, progress=lambda t_s, end_s: done((1.0 + t_s / end_s) / runs))
+            control_run(
+                spec,
+                seed,
+                fidelity=fidelity,
+                progress=lambda t_s, end_s: done((1.0 + t_s / end_s) / runs),
+            )
             if spec.trigger
             else None
         )

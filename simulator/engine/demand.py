@@ -7,6 +7,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from simulator.engine.simulation import Phase
 from simulator.scenario.schema import Csv, Diurnal, Ramp, Step
 
@@ -67,6 +69,23 @@ def _diurnal(shape: Diurnal, horizon_s: float) -> Iterator[tuple[float, float]]:
         t_s = k * shape.every
         angle = 2.0 * math.pi * (t_s + shape.every / 2.0 - shape.peak_at) / DAY_S
         yield t_s, shape.factor * (1.0 + shape.amplitude * math.cos(angle))
+
+
+def largest_demand(scenario: Scenario) -> np.ndarray:
+    """Return the largest first tries per second of each service, (services,) by sorted id."""
+    demand = scenario.demand
+    return np.array(
+        [
+            service.first_tries
+            * max(
+                factor
+                for _, factor in steps_of(
+                    demand.services.get(service.id, demand.shape), scenario.horizon
+                )
+            )
+            for service in sorted(scenario.region.services, key=lambda s: s.id)
+        ]
+    )
 
 
 class DemandFeed:

@@ -6,40 +6,43 @@ import gc
 import os
 import platform
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 import simulator
 from simulator import registry
+from simulator.dataplane import make_plane, request_pools
 from simulator.engine.actors import Actors, Pager
 from simulator.engine.causes import Causes
-from simulator.engine.demand import DemandFeed
+from simulator.engine.demand import DemandFeed, largest_demand
 from simulator.engine.effects import Effects
 from simulator.engine.lifecycle import Lifecycle
 from simulator.engine.observer import Observer
 from simulator.engine.operations import Operations
 from simulator.engine.simulation import Simulation, check_balance
 from simulator.errors import UsageError
+from simulator.flow.validity import concerns
 from simulator.mechanism import Context
 from simulator.model import build_topology
 from simulator.sampling import Streams
 from simulator.scenario.schema import Scenario
 from simulator.state import SystemState
 from simulator.telemetry import SampleBook
-from simulator.trace import POOL_COLUMNS, Log, Trace
+from simulator.trace import LATENCY_QUANTILES, POOL_COLUMNS, Log, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from simulator.contract import Crossing, DataPlane
+    from simulator.dataplane import Backend, Fidelity
     from simulator.model import Topology
     from simulator.scenario.schema import Mechanism
 
     Progress = Callable[[float, float], None]
 
-Backend = Literal["compiled", "reference"]
 GUARDS_VARIABLE: Final = "SIMULATOR_GUARDS"
 """Environment variable that turns the conservation checks on when it is ``1``."""
 
@@ -235,13 +238,23 @@ class Run:
             end_s=float(self.sim.now),
             provenance=provenance,
             totals={k: float(totals[k][service_edges].sum()) for k in sorted(totals)},
+            latency_series=self._latencies(service_edges, len(t_s)),
         )
+
+    def _latencies(self, edges: list[int], n: int) -> np.ndarray | None:
+        """Return percentiles of latency by sample and service, where requests are simulated."""
+        found = [self.plane.latencies(e, list(LATENCY_QUANTILES.values())) for e in edges]
+        if all(rows is None for rows in found):
+            return None
+        unknown = np.full((n, len(LATENCY_QUANTILES)), np.nan)
+        return np.stack([unknown if rows is None else rows for rows in found], axis=1)
 
 
 def simulate(
     scenario: Scenario,
     *,
     seed: int,
+    fidelity: Fidelity = "flow",
     backend: Backend = "compiled",
     guards: bool | None = None,
     progress: Progress | None = None,
@@ -254,6 +267,9 @@ def simulate(
         What to simulate.
     seed : int
         Seed of all chance; the same scenario, seed and version give the same digest.
+    fidelity : {"flow", "request", "auto"}
+        How requests are simulated: as flows, one by one, or one by one where the flow is outside
+        its region of validity. What a pool says itself goes before.
     backend : {"compiled", "reference"}
         Data plane: compiled kernels, or their slow and readable twin.
     guards : bool or None
@@ -274,11 +290,22 @@ def simulate(
     _require_scenario(scenario)
     checked = os.environ.get(GUARDS_VARIABLE) == "1" if guards is None else guards
 
-    def make_plane(topology: Topology, streams: Streams) -> DataPlane:
-        return flow_plane(scenario, topology, streams, backend=backend, guards=checked)
+    plan = plan_requests(scenario, fidelity)
 
-    run = Run(scenario, seed=seed, make_plane=make_plane, guards=checked, progress=progress)
-    return run.go(provenance_of(scenario, seed=seed, backend=backend))
+    def plane(topology: Topology, streams: Streams) -> DataPlane:
+        return make_plane(
+            topology,
+            plan.by_request,
+            streams=streams,
+            sample_period_s=scenario.telemetry.sample_period,
+            stochastic=scenario.demand.stochastic,
+            backend=backend,
+            guards=checked,
+        )
+
+    run = Run(scenario, seed=seed, make_plane=plane, guards=checked, progress=progress)
+    told = {"fidelity": fidelity, "requests_of": plan.pools, "concerns": plan.concerns}
+    return run.go({**provenance_of(scenario, seed=seed, backend=backend), **told})
 
 
 def _require_scenario(value: object) -> None:
@@ -292,13 +319,19 @@ def control_run(
     scenario: Scenario,
     seed: int,
     *,
+    fidelity: Fidelity = "flow",
     backend: Backend = "compiled",
     guards: bool | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Run a scenario without its trigger, with the same streams of chance."""
     return simulate(
-        without_trigger(scenario), seed=seed, backend=backend, guards=guards, progress=progress
+        without_trigger(scenario),
+        seed=seed,
+        fidelity=fidelity,
+        backend=backend,
+        guards=guards,
+        progress=progress,
     )
 
 
@@ -314,25 +347,27 @@ def without_trigger(scenario: Scenario) -> Scenario:
     )
 
 
-def flow_plane(
-    scenario: Scenario, topology: Topology, streams: Streams, *, backend: Backend, guards: bool
-) -> DataPlane:
-    """Make the data plane of a scenario."""
-    from simulator.flow.plane import FlowPlane
-    from simulator.flow.reference import ReferencePlane
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """Which pools are simulated request by request, and what the flow may get wrong."""
 
-    kinds: dict[str, Callable[..., DataPlane]] = {
-        "compiled": FlowPlane,
-        "reference": ReferencePlane,
-    }
-    if backend not in kinds:
-        msg = f"unknown backend {backend!r} (known: {', '.join(kinds)})"
-        raise UsageError(msg)
-    return kinds[backend](
-        topology,
-        sample_period_s=scenario.telemetry.sample_period,
-        rng=streams.stream("data-plane") if scenario.demand.stochastic else None,
-        guards=guards,
+    by_request: np.ndarray
+    """(P,) bool."""
+    pools: tuple[str, ...]
+    concerns: tuple[tuple[str, str], ...]
+    """(pool, reason) of flow pools outside the region of validity."""
+
+
+def plan_requests(scenario: Scenario, fidelity: Fidelity) -> RequestPlan:
+    """Decide the fidelity of every pool (see :mod:`simulator.flow.validity`)."""
+    topology = build_topology(scenario.region)
+    found = concerns(topology, largest_demand(scenario))
+    by_request = request_pools(topology, fidelity, [c.pool for c in found])
+    ids = topology.pool_ids
+    return RequestPlan(
+        by_request,
+        tuple(ids[p] for p in np.flatnonzero(by_request)),
+        tuple((ids[c.pool], c.reason) for c in found if not by_request[c.pool]),
     )
 
 

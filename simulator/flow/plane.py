@@ -14,6 +14,8 @@ from simulator.flow import kernel
 from simulator.flow.layout import Arrays, allocate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.model import Topology
 
 CONSERVATION_RTOL = 1e-6
@@ -170,6 +172,9 @@ class FlowPlane:
         kernel.settle_counters(self.arrays)
         names = ("first", "ok", "failed", "attempts", "in_flight")
         return {name: self._edges[name].copy() for name in names}
+
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> np.ndarray | None:
+        """Return None: a flow knows mean latencies only."""
 
     @property
     def n_samples(self) -> int:

@@ -24,6 +24,8 @@ from simulator.flow.reference_pool import TINY, Edge, Key, Pool, Watch, make_edg
 from simulator.model import CLIENT, PER_FIRST_TRY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.model import Topology
 
 
@@ -247,6 +249,9 @@ class ReferencePlane:
         """Cumulative (E,) arrays: ``first``, ``ok``, ``failed``, ``attempts``, ``in_flight``."""
         names = ("first", "ok", "failed", "attempts", "in_flight")
         return {name: np.array([getattr(e, name) for e in self._edges]) for name in names}
+
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> np.ndarray | None:
+        """Return None: a flow knows mean latencies only."""
 
     @property
     def n_samples(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
@@ -60,7 +61,56 @@ def run_report(
     yield _titled("Verdict", verdict_table(verdicts))
     yield _titled(_recovery_title(metrics), timeline(metrics))
     yield _titled("Blast radius (difference to the control run)", blast_table(metrics))
+    if trace.latency_series is not None:
+        yield _titled("Latency of answered requests", latency_table(trace))
     yield _titled("What mattered", records_table(trace, metrics))
+    if trace.provenance.get("concerns") or trace.provenance.get("requests_of"):
+        yield _titled("Fidelity", fidelity_notes(trace))
+
+
+def fidelity_notes(trace: Trace) -> RenderableType:
+    """Say which pools were simulated how, and where the flow is not to be trusted."""
+    n, by_request = len(trace.pool_ids), trace.provenance.get("requests_of", ())
+    parts: list[RenderableType] = []
+    if by_request:
+        what = "all pools" if len(by_request) == n else ", ".join(by_request)
+        parts.append(Text(f"request by request: {what}"))
+    concerns = trace.provenance.get("concerns", ())
+    if concerns:
+        pools = len({pool for pool, _ in concerns})
+        parts.append(
+            Text(
+                f"Warning: flows are outside their region of validity at {pools} of {n} pools "
+                "(--fidelity auto simulates these request by request):",
+                style="yellow",
+            )
+        )
+        table = _plain_table()
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for pool, reason in concerns:
+            _row(table, Text(pool), reason, "")
+        parts.append(table)
+    return Group(*parts)
+
+
+def latency_table(trace: Trace) -> RenderableType:
+    """Return the median over samples, and the worst sample, of the percentiles by service."""
+    assert trace.latency_series is not None
+    table = _plain_table()
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for i, service in enumerate(trace.service_ids):
+        series = trace.latency_series[:, i]
+        if np.isfinite(series).any():
+            usual, worst = np.nanmedian(series, axis=0), np.nanmax(series, axis=0)
+            _row(
+                table,
+                Text(service),
+                f"p50 {usual[0]:.3g} s   p99 {usual[2]:.3g} s",
+                f"worst sample: p50 {worst[0]:.3g} s   p99 {worst[2]:.3g} s",
+            )
+    return table
 
 
 def _titled(title: str, body: RenderableType) -> RenderableType:

@@ -17,6 +17,8 @@ from simulator.request.layout import Arrays, allocate, grown, processors, whole
 from simulator.request.streams import stream_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.model import Topology
 
 
@@ -33,6 +35,8 @@ class RequestPlane:
         Source of the seed of all streams; needed.
     guards
         Check conservation after every advance; None asks the environment.
+    remote
+        (P,) bool: pools that another plane simulates; None: none.
 
     Raises
     ------
@@ -47,11 +51,12 @@ class RequestPlane:
         sample_period_s: float = 60.0,
         rng: np.random.Generator | None = None,
         guards: bool | None = None,
+        remote: np.ndarray | None = None,
     ) -> None:
         self._topology = topology
         self._guards = guards_on(guards)
         keys = stream_keys(topology, rng)
-        self._use(allocate(topology, keys, sample_period_s=sample_period_s))
+        self._use(allocate(topology, keys, sample_period_s=sample_period_s, remote=remote))
         self.tick_s = float(self._ctl["tick_s"])
         self._book = LatencyBook(topology.n_edges)
         self._pool_rows = np.zeros((0, topology.n_pools, 7))
@@ -241,6 +246,17 @@ class RequestPlane:
             If a share is not between 0 and 1.
         """
         return quantiles(self.latency_counts(edge, start_s=start_s, end_s=end_s), q)
+
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> np.ndarray | None:
+        """Return quantiles (s) of the latency of an edge's answered first tries, by sample."""
+        ends_s = self._period_s * np.arange(1, self.n_samples + 1)
+        rows = [
+            self.latency_quantiles(
+                edge, np.array(quantiles), start_s=end_s - self._period_s, end_s=end_s
+            )
+            for end_s in ends_s
+        ]
+        return np.array(rows).reshape(-1, len(quantiles))
 
     def save(self) -> bytes:
         """Return the whole state; a plane of the same topology that loads it goes on bit by bit."""

@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import simulator
+from simulator.dataplane import make_plane
 from simulator.engine import RunInterrupted, control_run, simulate
-from simulator.engine.run import Run, flow_plane, without_trigger
+from simulator.engine.run import Run, without_trigger
 from simulator.errors import UnknownKindError, UsageError
 from simulator.mechanism import Action, Effect, Verdict
 from simulator.scenario.schema import Mechanism
@@ -37,7 +39,16 @@ def world(**parts):
 
 def run(spec, *, guards=True, backend="compiled", seed=None, progress=None):
     def make(topology, streams):
-        return flow_plane(spec.scenario(), topology, streams, backend=backend, guards=guards)
+        scenario = spec.scenario()
+        return make_plane(
+            topology,
+            np.zeros(topology.n_pools, bool),
+            streams=streams,
+            sample_period_s=scenario.telemetry.sample_period,
+            stochastic=scenario.demand.stochastic,
+            backend=backend,
+            guards=guards,
+        )
 
     return Run(
         spec.scenario(),
@@ -109,7 +120,12 @@ def test_a_pool_is_watched_at_the_slo_of_the_services_that_depend_on_it(monkeypa
     watched: dict[str, float] = {}
 
     def make(topology, streams):
-        plane = flow_plane(scenario, topology, streams, backend="compiled", guards=False)
+        plane = make_plane(
+            topology,
+            np.zeros(topology.n_pools, bool),
+            streams=streams,
+            sample_period_s=scenario.telemetry.sample_period,
+        )
         watch = plane.watch_pool
 
         def watch_pool(pool, *, below):

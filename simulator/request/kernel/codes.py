@@ -8,7 +8,7 @@ from __future__ import annotations
 
 KIND_BITS, ID_BITS = 4, 24
 """Width of an event's kind, and of what it is about, in its key."""
-FIRST, DONE, ARRIVE, TIMEOUT, ON_LANE, GO_ON, START, INJECT = range(8)
+FIRST, DONE, ARRIVE, TIMEOUT, ON_LANE, GO_ON, START, INJECT, FAR = range(9)
 """Kinds of events and tasks."""
 
 RESERVE = 16

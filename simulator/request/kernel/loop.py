@@ -28,6 +28,7 @@ from simulator.request.kernel.attempts import (
 from simulator.request.kernel.codes import (
     ARRIVE,
     DONE,
+    FAR,
     FIRST,
     GO_ON,
     INJECT,
@@ -240,6 +241,10 @@ def run_until(arrays, until):
             e = np.int64(atts[a].edge)
             p = edges[e].callee
             edges[e].attempts += 1
+            if pools[p].remote == 1:  # another plane serves, retries and refuses (R14)
+                atts[a].error = uniform(streams, n_edges + e) >= edges[e].remote_ok
+                push(ctl, heap_t, heap_key, t + edges[e].remote_latency, new_key(ctl, FAR, a))
+                continue
             pools[p].offered += 1
             starts = can_start(pools, p) and pools[p].waiting == 0
             if not starts and pools[p].waiting >= pools[p].room:
@@ -259,6 +264,14 @@ def run_until(arrays, until):
                     )  # fmt: skip
                 else:
                     enqueue(pools, atts, p, a)
+                continue
+        # ---- a call to a pool that another plane simulates has ended
+        elif kind == FAR:
+            if atts[a].error == 0:
+                e, t_first = np.int64(atts[a].edge), atts[a].t_first
+                parent = np.int64(atts[a].parent)
+                release(ctl, atts, free, a)
+                end_first_try(ctl, edges, atts, tasks, hist, e, 1, t_first, parent, t)
                 continue
         # ---- an attempt's caller gives up
         elif kind == TIMEOUT:
