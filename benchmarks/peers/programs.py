@@ -78,6 +78,10 @@ PROGRAMS = (
     ),
     Program("heapq", "W2", "heapq by hand", "w2_heapq.py", OURS),
     Program(
+        "simpy-tuned", "W2", "SimPy, callbacks only", "w2_simpy_tuned.py", "simpy", "simpy",
+        rounds=3,
+    ),
+    Program(
         "simpy", "W2", "SimPy by hand", "w2_simpy.py", "simpy", "simpy",
         rounds=2, quick_horizon_s=26.0,
     ),
