@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +20,8 @@ __all__ = ["Stationary", "longest_s", "mean_passage", "relaxation_s", "stationar
 
 CUT_MASS_MAX: Final = 1e-6
 """Largest stationary mass at a cut of the chain."""
+SMALL: Final = 50
+"""States up to which all eigenvalues are computed."""
 PRECISION: Final = 1e-3
 """Largest relative error of a solution that rounding may cause."""
 
@@ -123,20 +125,15 @@ def stationary(chain: PoolChain, *, highest: int | None = None) -> Stationary:
         If the cut of an unbounded queue or of the orbit holds more than a millionth of the mass,
         or if the two states hold each other off so long that rounding decides their shares.
     """
-    size = chain.n_states if highest is None else (highest + 1) * chain.shape[1]
-    generator = _restricted(chain.generator, size)
-    # The second time from the likeliest state: the system is then as well conditioned as the
-    # chain itself.
-    likeliest = int(np.argmax(_balance(generator, 0)[0]))
-    mass, error = _balance(generator, likeliest)
-    if not error <= PRECISION:
+    pinned = _pinned(chain, highest)
+    if not pinned.error <= PRECISION:
         msg = (
             "the good and the bad state leave each other too seldom: rounding would decide "
             "their shares"
         )
         raise UsageError(msg)
     whole = np.zeros(chain.n_states)
-    whole[:size] = mass
+    whole[: len(pinned.mass)] = pinned.mass
     found = Stationary(chain, whole.reshape(chain.shape))
     if found.cut_mass > CUT_MASS_MAX:
         raise UsageError(_cut_too_low(found))
@@ -166,29 +163,68 @@ def _restricted(generator: sparse.csr_array, size: int) -> sparse.csr_array:
     return (inner - sparse.diags_array(inner.sum(axis=1))).tocsr()
 
 
-def _balance(generator: sparse.csr_array, reference: int) -> tuple[np.ndarray, float]:
-    """Return the stationary mass, solved from one state's, and the error by rounding."""
-    if generator.shape[0] == 1:
-        return np.ones(1), 0.0
-    rest = np.arange(generator.shape[0]) != reference
+@dataclass(frozen=True)
+class _Pinned:
+    """A generator without one state, factorised, and what follows from that."""
+
+    reference: int
+    factors: linalg.SuperLU | None
+    mass: np.ndarray
+    """(states,) stationary mass."""
+    error: float
+    """Relative error that rounding may have caused; infinite if it decides."""
+
+
+@lru_cache(maxsize=2)
+def _pinned(chain: PoolChain, highest: int | None) -> _Pinned:
+    """Return the chain pinned at the empty pool, or where that is no good at its likeliest state.
+
+    Seen from its likeliest state the system is as well conditioned as the chain itself.
+    """
+    size = chain.n_states if highest is None else (highest + 1) * chain.shape[1]
+    generator = _restricted(chain.generator, size)
+    first = _pin(generator, 0)
+    if first.error <= PRECISION:
+        return first
+    return _pin(generator, int(np.argmax(first.mass)))
+
+
+def _pin(generator: sparse.csr_array, reference: int) -> _Pinned:
+    """Solve the stationary state from one state's, and how far away that is from the others."""
+    size = generator.shape[0]
+    mass = np.ones(size)
+    if size == 1:
+        return _Pinned(reference, None, mass, 0.0)
+    rest = np.arange(size) != reference
     inner = generator[rest][:, rest].tocsc()
     factors = _factors(inner)
-    mass = np.ones(len(rest))
+    if factors is None:
+        return _Pinned(reference, None, mass / size, math.inf)
     source = -generator[[reference]].toarray()[0][rest]
     mass[rest] = np.maximum(factors.solve(source, trans="T"), 0.0)
-    times_s = factors.solve(-np.ones(inner.shape[0]))
-    scale = float(-generator.diagonal().min())
-    # Rounding adds a rate of about eps * scale out of any state: it must not matter in the time
-    # that the reference takes to reach.
+    times_s = factors.solve(-np.ones(size - 1))
+    # Rounding adds a rate of about eps times the fastest out of any state: it must not matter in
+    # the time that the reference takes to reach.
     far_s = float(times_s.max()) if times_s.min() >= 0.0 else math.inf
-    return mass / mass.sum(), float(np.finfo(np.float64).eps) * scale * far_s
+    fastest = float(-generator.diagonal().min())
+    error = float(np.finfo(np.float64).eps) * fastest * far_s
+    return _Pinned(reference, factors, mass / mass.sum(), error)
 
 
-def _factors(matrix: sparse.csc_array) -> linalg.SuperLU:
-    """Factorise a diagonally dominant matrix; its own diagonal are good pivots."""
-    return linalg.splu(
-        matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
+def _factors(matrix: sparse.csc_array) -> linalg.SuperLU | None:
+    """Factorise a diagonally dominant matrix; None if rounding has made it singular.
+
+    Its own diagonal are good pivots, so that the order can be chosen for sparsity alone.
+    """
+    try:
+        return linalg.splu(
+            matrix,
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+    except RuntimeError:  # all that SuperLU raises: a pivot is exactly zero
+        return None
 
 
 def mean_passage(chain: PoolChain, target: np.ndarray) -> np.ndarray:
@@ -213,7 +249,11 @@ def mean_passage(chain: PoolChain, target: np.ndarray) -> np.ndarray:
     times_s = np.zeros(chain.n_states)
     if outside.any():
         inner = chain.generator[outside][:, outside].tocsc()
-        times_s[outside] = _factors(inner).solve(-np.ones(inner.shape[0]))
+        factors = _factors(inner)
+        size = inner.shape[0]
+        times_s[outside] = (
+            np.full(size, np.inf) if factors is None else factors.solve(-np.ones(size))
+        )
     lost = (times_s > longest_s(chain)) | (times_s < 0.0)
     return np.where(lost, np.inf, times_s).reshape(chain.shape)
 
@@ -229,16 +269,38 @@ def relaxation_s(chain: PoolChain) -> float:
 
     Infinite where the gap is too small to be told from zero.
     """
-    generator = chain.generator
-    scale = float(-generator.diagonal().min())
-    if generator.shape[0] <= 3:  # noqa: PLR2004 - ARPACK needs more states than eigenvalues
-        values = np.linalg.eigvals(generator.toarray())
+    if chain.n_states <= SMALL:
+        values = np.sort(-np.linalg.eigvals(chain.generator.toarray()).real)[1:2]
     else:
-        # Neither constant (the eigenvector of 0) nor by chance.
-        start = np.linspace(1.0, 2.0, generator.shape[0]) ** 2
-        shift = 1e-9 * scale
-        values = linalg.eigs(
-            generator.tocsc(), k=2, sigma=shift, v0=start, return_eigenvectors=False
-        )
-    gap = float(np.sort(-values.real)[1])
+        pinned = _pinned(chain, None)
+        if not pinned.error <= PRECISION:
+            return math.inf
+        values = -linalg.eigs(
+            chain.generator,
+            k=1,
+            sigma=0.0,
+            OPinv=linalg.LinearOperator(
+                chain.generator.shape, matvec=partial(_without_rest, pinned), dtype=np.float64
+            ),
+            # Not by chance; and not constant, which is the eigenvector of 0.
+            v0=np.linspace(1.0, 2.0, chain.n_states),
+            return_eigenvectors=False,
+        ).real
+    gap = float(values.min())
     return 1.0 / gap if gap * longest_s(chain) > 1.0 else math.inf
+
+
+def _without_rest(pinned: _Pinned, right: np.ndarray) -> np.ndarray:
+    """Solve ``Q x = right - (mass . right) 1`` with ``mass . x = 0``.
+
+    On what is orthogonal to the stationary mass this is the inverse of ``Q``; elsewhere it is 0,
+    so that the eigenvalue 0 of ``Q`` is out of the way (group inverse; Meyer, SIAM Review 17,
+    1975).
+    """
+    assert pinned.factors is not None
+    moved = right.ravel() - pinned.mass @ right.ravel()
+    rest = np.arange(len(moved)) != pinned.reference
+    found = np.zeros(len(moved))
+    found[rest] = pinned.factors.solve(moved[rest])
+    centred: np.ndarray = found - pinned.mass @ found
+    return centred

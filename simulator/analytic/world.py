@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from simulator.analytic.chain import PoolChain
@@ -155,7 +156,7 @@ def mean_backoff_s(retry: Retry) -> float:
         before = delays[-1] if delays else retry.backoff_base
         low, high = backoff_low(k, *settings), backoff_high(k, *settings, before)
         delays.append(0.5 * (low + high))
-    return sum(delays) / len(delays) if delays else 0.0
+    return fmean(delays) if delays else 0.0
 
 
 def _room(entry: _Entry, servers: int) -> dict[str, Any]:

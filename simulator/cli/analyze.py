@@ -41,7 +41,8 @@ Exit codes: 0 done, 2 the input is wrong, 3 a bug of this program.
 """
 
 
-class _Quantity(click.ParamType):  # type: ignore[type-arg] - generic since click 8.3
+# Generic only since click 8.3; without the brackets it also runs on what came before.
+class _Quantity(click.ParamType):  # type: ignore[type-arg]
     """A number with a unit, read as in scenario files."""
 
     def __init__(self, name: str) -> None:
