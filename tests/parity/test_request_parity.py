@@ -212,7 +212,6 @@ def test_regions(name, seed):
     topology = build(*REGIONS[name])
     told = agree(topology, full_script(topology), 12.0, seed=seed)
     assert any(crossing.below for crossing in told.crossings)
-    assert any(not crossing.below for crossing in told.crossings) or name != "chain"
 
 
 @pytest.mark.parametrize("plane", [0, 1], ids=["compiled", "twin"])
