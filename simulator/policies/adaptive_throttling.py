@@ -2,7 +2,8 @@
 
 Equation: with ``requests`` the attempts that the client wanted to make and ``accepts`` those that
 the backend did not reject, both over the last ``window``, an attempt is refused locally with
-probability max(0, (requests − ``k`` · accepts) / (requests + 1)). A local refusal fails at once,
+probability max(0, (requests − ``k`` · accepts) / (requests + 1)), both counted before it (one
+draw where this is above 0). A local refusal fails at once,
 costs the backend nothing and is not retried. An attempt is booked as a request when it is wanted
 and as an accept when it is answered in time without error. In steady overload the backend sees at
 most ``k`` times what it accepts (F11).

@@ -13,7 +13,8 @@ Side = Literal["edge", "pool"]
 Number = int | float
 
 SLICES = 10
-"""Rolling windows are kept as so many slices, the oldest of which expires as a whole."""
+"""Rolling windows are kept as so many slices, the oldest of which expires as a whole; the present
+slice is one of them."""
 
 
 class Policy(BaseModel):

@@ -2,7 +2,8 @@
 
 Equation: an attempt is refused locally (fails at once, without cost to the callee, and may be
 retried) while the client has ``limit`` attempts of the edge under way. An attempt is under way
-from sending until its answer, its rejection or its timeout. In the flow the limit holds for
+from sending until its answer, its rejection or its timeout. A client asks adaptive throttling,
+then the bulkhead, then the circuit breaker. In the flow the limit holds for
 attempts in flight on the edge, all clients together (``limit`` · clients), and what exceeds it is
 refused.
 

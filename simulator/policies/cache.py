@@ -1,11 +1,12 @@
 """Look-aside cache in front of a callee: what it holds need not be called.
 
-Equation: of the calls on the edge only the share 1 − h goes out; the rest is answered at once.
-The hit ratio fills with what comes back: dh/dt = (``hit_max`` / ``keys``) · G · (``hit_max`` − h)
-/ (1 − h), G the calls per second that succeed (F15), starting from ``hit_start``. In requests:
-each call is a hit with probability h (one draw); each success of a call moves h by
-(``hit_max``/``keys``) · (``hit_max`` − h)/(1 − h). The control of a run can empty it
-(``set_hit_frac``).
+Equation: of the calls on the edge only the share 1 − h goes out; the rest is answered at once. The
+hit ratio fills with what comes back: dh/dt = (``hit_max`` / ``keys``) · G · (``hit_max`` − h) / (1
+− h), G the calls per second that succeed (F15), starting from ``hit_start``. In requests: each call
+is a hit with probability h (one draw, before all else): a first try that succeeds at once, without
+an attempt, a deposit or a draw for admission; each success of a call that went out moves h by
+(``hit_max``/``keys``) · (``hit_max`` − h)/(1 − h). All clients of an edge share h. The control of a
+run can empty it (``set_hit_frac``).
 
 Source: Bronson et al., HotOS 2021, and Brooker, Caches, modes, and unstable systems, 2021 (a
 cache that cannot fill while every query times out); the equation is derived for this project.

@@ -5,7 +5,9 @@ failed share is ``failed_frac`` or more, it opens. *Open*: every attempt is refu
 at once, is not retried) until ``open_for`` has passed. *Half-open*: ``probes`` attempts are let
 through and all others refused; one failed probe opens again for ``open_for``; when all probes
 have succeeded it closes, with an empty window. Failures are timeouts, rejections and errors. An
-attempt that was under way when the state changed is not counted. In the flow, up to ``probes``
+attempt that was under way when the state changed is not counted. A closed breaker is looked at
+when an attempt ends, an open one when an attempt is wanted; it is asked last, so that what it
+lets through is sent. In the flow, up to ``probes``
 are let through, and it opens again if the failed share of those that ended is ``failed_frac`` or
 more.
 

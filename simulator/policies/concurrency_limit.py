@@ -1,13 +1,13 @@
 """Concurrency limit: a bound on the attempts in a pool, fixed or adaptive.
 
-Equation: an arriving attempt is rejected (R3) while ``limit`` attempts wait or are in service
-(dead ones count; attempts that wait for callees count while they hold a worker). Adaptive (AIMD):
-the limit is a number L between ``limit_min`` and ``limit``, starting at ``limit``. An attempt
-that is answered without error later than ``target`` after its arrival makes L :=
-max(``limit_min``, ``decrease`` · L), at most once per ``target``; one that is answered in time
-while at least L/2 are in the pool makes L := min(``limit``, L + 1/L). In the flow: the same with
-amounts per step (L grows by answered/L, shrinks once per ``target`` if the step's answers took
-longer).
+Equation: an arriving attempt is rejected (R3) while ``limit`` attempts wait or are in service (dead
+ones count; attempts that wait for callees count while they hold a worker). Adaptive (AIMD): the
+limit is a number L between ``limit_min`` and ``limit``, starting at ``limit``. An attempt that is
+answered without error later than ``target`` after its arrival makes L := max(``limit_min``,
+``decrease`` · L), at most once per ``target``; one that is answered in time while at least L/2
+(itself included) are in the pool makes L := min(``limit``, L + 1/L). Answers that come too late for
+their callers count too. In the flow: the same with amounts per step (L grows by answered/L, shrinks
+once per ``target`` if the step's answers took longer).
 
 Source: Little's law; AIMD after Netflix concurrency-limits (AIMDLimit), 2018, with the additive
 step per limit's worth of answers of Chiu and Jain, Computer Networks 17(1), 1989.

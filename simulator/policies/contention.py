@@ -1,7 +1,7 @@
 """Contention: service slows down with the attempts in service or waiting.
 
-Equation: a service that starts while n attempts are in the pool (waiting or in service, dead ones
-too) takes 1 + ``per_attempt`` · n / s times as long, s being the mean service time: s +
+Equation: a service that starts while n attempts are in the pool (as in the concurrency limit,
+itself included) takes 1 + ``per_attempt`` · n / s times as long, s being the mean service time: s +
 ``per_attempt`` · n, up to ``factor_max`` times. Capacity falls with the backlog (F13): with no
 other limit, a pool that serves a per second settles at n = a · s / (1 − ``per_attempt`` · a).
 

@@ -2,9 +2,9 @@
 
 Equation: an attempt that a pool makes for a request has the timeout min(``timeout`` of the edge,
 deadline of the request − now − ``reserve``); at nothing left the call fails at once, without an
-attempt. So no call is made for a caller that has given up. In the flow: dead work calls nobody,
-and the timeout of an edge is at most the shortest timeout of its caller's own callers, less
-``reserve``. MODEL.md R7.
+attempt (its first try has failed). So no call is made for a caller that has given up. In the flow:
+dead work calls nobody, and the timeout of an edge is at most the shortest timeout of its caller's
+own callers, less ``reserve``. MODEL.md R7.
 
 Source: Beyer et al., Site Reliability Engineering 2016, ch. 22, deadline propagation (30 s; 7 s
 spent leave 23 s; 4 s more leave 19 s).

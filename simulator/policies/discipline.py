@@ -4,7 +4,8 @@ Equation: ``fifo`` the oldest; ``lifo`` the youngest; ``adaptive_lifo`` the olde
 ``lifo_above`` attempts wait, else the youngest; ``priority`` the most important class (the edge's
 ``priority``, 0 first), in it the oldest; ``codel`` the oldest whose age is at most M: if the
 queue was empty at some time in the last ``interval`` then M = ``interval``, else M = ``target``;
-older ones are dropped when their turn comes (they fail at once, as rejected). MODEL.md E12, R5;
+older ones are dropped when their turn comes (they fail at once, as rejected; dead ones just go).
+The queue was last empty when an attempt joined it that found nobody waiting. MODEL.md E12, R5;
 F8.
 
 Source: Maurer, Fail at Scale, ACM Queue 13(8), 2015 (adaptive LIFO, CoDel as a queue timeout: M =

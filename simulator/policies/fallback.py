@@ -2,9 +2,11 @@
 
 Equation: when a call of a pool has failed for good, the fallback answers instead with probability
 ``success_frac`` (then the call counts as answered for the request, though the edge books a failed
-first try), after ``work`` · s more of service on a processor of the caller, s being one draw of
-the caller's service time. In the flow the caller's work per request grows by ``work`` · calls ·
-(1 − p_ok) services, and p_ok in E9 becomes p_ok + (1 − p_ok) · ``success_frac``.
+first try), after ``work`` · s more of service on a processor of the caller, s being one draw of the
+caller's service time. In requests the chance is drawn first (where it is not certain), and the work
+waits for a processor in one line with that of rejections. In the flow the caller's work per request
+grows by ``work`` · calls · (1 − p_ok) services, and p_ok in E9 becomes p_ok + (1 − p_ok) ·
+``success_frac``.
 
 Source: the slow error path of Bronson et al., Metastable Failures in Distributed Systems, HotOS
 2021; Gabrielson, Avoiding fallback in distributed systems, Amazon Builders' Library (why it may

@@ -2,7 +2,9 @@
 
 Equation: if an attempt is unanswered ``delay`` after it was sent, the client sends one more, a
 copy with the same attempt number and the same instant of timeout. The first answer without error
-ends both; what is left of the other is dead work (it is cancelled where ``late_work`` cancels).
+ends both (a success of both for the client's other policies, an end of neither kind in the books
+of the other's pool); what is left of the other is dead work (it is cancelled where ``late_work``
+cancels).
 The attempt fails when its timeout comes, or when both have failed. Hedges count as attempts. They
 take no retry token, are not hedged again, and are not sent if the client's other policies refuse.
 In the flow: the share of a cohort that is unanswered at age ``delay`` is offered once more, as

@@ -1,8 +1,9 @@
 """Load shedding by priority: less important attempts are refused earlier.
 
 Equation: an attempt of class i (0 is the most important; the edge's ``priority``) is rejected
-(R3) when the attempts waiting are ``room_frac[i]`` · K or more, K being the pool's waiting room;
-classes beyond the list have its last value. In the flow, classes are let in from the most
+(R3) when the attempts waiting are ``room_frac[i]`` · K (rounded down) or more and it cannot start
+at once, K being the pool's waiting room; classes beyond the list have its last value, and where K
+is unbounded nothing is shed. In the flow, classes are let in from the most
 important down, each up to its share of the room plus the step's work.
 
 Source: Beyer et al., Site Reliability Engineering 2016, ch. 21 (criticality: critical plus,

@@ -1,7 +1,7 @@
 """Memory pressure: what waits fills the memory, and cleaning up costs work.
 
-Equation: a service that starts while n attempts are in the pool (waiting or in service, dead ones
-too) takes 1 + (``work_max`` − 1) · x times as long, with x = (n − ``from_attempts``) /
+Equation: a service that starts while n attempts are in the pool (as in the concurrency limit,
+itself included) takes 1 + (``work_max`` − 1) · x times as long, with x = (n − ``from_attempts``) /
 (``full_attempts`` − ``from_attempts``) cut to 0 … 1. Both bounds are for the whole pool at its
 declared size and shrink with the units in service.
 

@@ -11,8 +11,8 @@ Budget (one state per client): ``per_first_try`` deposits ``ratio`` tokens with 
 ``per_success`` with every success, up to ``bucket``, full at the start; a retry takes one.
 ``windowed``: first tries of the last ``window`` times ``ratio``, plus ``min_rate`` · ``window``,
 less the retries of that window, must be at least one. ``throttle``: a bucket of ``bucket`` loses
-one with every failed attempt and gains ``ratio`` with every success; a retry needs more than half
-of it.
+one with every failed attempt (not with a refusal that is not retried) and gains ``ratio`` with
+every success; a retry needs more than half of it.
 
 Source: Brooker, What is backoff for?, 2022 and Exponential Backoff and Jitter, AWS Architecture
 Blog 2015 (jitter); Brooker, Fixing retries with token buckets and circuit breakers, 2022

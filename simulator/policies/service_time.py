@@ -1,6 +1,7 @@
 """Distribution of service times around their mean s.
 
-Equation: with u uniform on (0, 1), one draw each (two for ``lognormal``):
+Equation: with u uniform on (0, 1), one draw each (none for ``deterministic``, two for
+``lognormal``):
 
 * ``exponential`` −s ln(1 − u); ``deterministic`` s;
 * ``lognormal`` s exp(σ z − σ²/2), σ² = ln(1 + cv²), z standard normal by Box and Muller (√(−2 ln
