@@ -44,6 +44,8 @@ def same(fast: Told, slow: Told, topology: Topology) -> None:
         np.testing.assert_array_equal(
             fast.plane.latency_counts(edge), slow.plane.latency_counts(edge)
         )
+        quantiles = [told.plane.latencies(edge, (0.5, 0.99)) for told in (fast, slow)]
+        np.testing.assert_array_equal(*quantiles)
     for pool in range(topology.n_pools):
         assert fast.plane.pool_success(pool) == pytest.approx(
             slow.plane.pool_success(pool), abs=ATOL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from simulator.model import CLIENT
 from simulator.policies.cache import filling
 from simulator.policies.deadline import time_left
 from simulator.policies.retry import backoff_high, backoff_low
-from simulator.request.kernel.codes import BINS
 from simulator.request.latency import latency_bin
 from simulator.request.reference.clients import GIVEN_UP, SENT, make_client
 from simulator.request.reference.clock import Outcome
@@ -101,8 +101,8 @@ class Edge:
     failed: int = 0
     attempts: int = 0
     in_flight: int = 0
-    latencies: list[int] = field(default_factory=lambda: [0] * BINS)
-    """R10: successes per bin of latency."""
+    latencies: list[Counter[int]] = field(default_factory=lambda: [Counter()])
+    """R10: successes per bin of latency, by sample; the last one is not complete."""
     watch: Watch = field(default_factory=Watch)
 
     # ---------------------------------------------------------------- where first tries come from
@@ -163,7 +163,7 @@ class Edge:
         self.watch.count(ok=ok)
         if ok:
             self.ok += 1
-            self.latencies[latency_bin(self.env.now - began_s)] += 1
+            self.latencies[-1][latency_bin(self.env.now - began_s)] += 1
         else:
             self.failed += 1
         return ok

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
 from simulator.model import LIFO
+from simulator.request.kernel.codes import BINS
+from simulator.request.latency import quantiles as read_quantiles
 from simulator.request.reference.admission import whole
 from simulator.request.reference.clock import Chance, Clock
 from simulator.request.reference.edge import make_edge
@@ -19,6 +21,8 @@ from simulator.request.reference.pool import make_pool
 from simulator.request.streams import stream_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.model import Topology
     from simulator.request.reference.watch import Watch
 
@@ -178,6 +182,8 @@ class RequestReference:
             [*(row / span_s), e.in_flight] for e, row in zip(self._edges, by_edge, strict=True)
         ]
         self._rows.append((pools, edges))
+        for edge in self._edges:
+            edge.latencies.append(Counter())
 
     def outlook(self, edge: int) -> Outlook:
         """Estimate what an attempt on ``edge`` would see now."""
@@ -220,8 +226,15 @@ class RequestReference:
         return period_s * np.arange(start + 1, self.n_samples + 1), pools, edges
 
     def latency_counts(self, edge: int) -> np.ndarray:
-        """Count successes of first tries per bin of latency, (BINS,) int64 (R10)."""
-        return np.array(self._edges[edge].latencies)
+        """Count all successes of first tries of an edge per bin of latency, (BINS,) int64 (R10)."""
+        return _dense(sum(self._edges[edge].latencies, Counter()))
+
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> np.ndarray | None:
+        """Return quantiles (s) of the latency of an edge's answered first tries, by sample."""
+        shares = np.array(quantiles)
+        complete = self._edges[edge].latencies[:-1]
+        rows = [read_quantiles(_dense(sample), shares) for sample in complete]
+        return np.array(rows).reshape(-1, len(quantiles))
 
     def _check(self) -> None:
         """Raise InvariantError when first tries, attempts or workers are lost."""
@@ -233,3 +246,11 @@ class RequestReference:
             if pool.processing < 0 or pool.held < 0:
                 msg = f"pool {pool.index} has lost count of its workers at {self.now_s} s"
                 raise InvariantError(msg)
+
+
+def _dense(counts: Counter[int]) -> np.ndarray:
+    """Return counts per bin as an array."""
+    dense = np.zeros(BINS, np.int64)
+    for index, n in counts.items():
+        dense[index] = n
+    return dense

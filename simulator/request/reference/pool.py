@@ -114,8 +114,7 @@ class Pool:
         work = float(self.policy["rejection_work"])
         if work > 0.0:
             self.jobs.append((work, Outcome(self.env)))
-        if attempt.is_live:
-            self.end(attempt, ok=False)
+        self.end(attempt, ok=False)
 
     def time_out(self, attempt: Attempt) -> None:
         """R5, R8: the caller has given up; a zombie keeps its place in the line."""
@@ -151,7 +150,8 @@ class Pool:
         """R5: start who is next, or drop it."""
         attempt = self.line.take()
         if self.line.is_too_old(attempt, self.env.now):
-            self.reject(attempt)
+            if attempt.is_live:
+                self.reject(attempt)
         elif not self.is_hopeless(attempt):
             self.start(attempt)
 
