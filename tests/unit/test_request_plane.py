@@ -79,7 +79,7 @@ def test_retries_come_after_their_backoff_and_no_later():
     p = plane({"a": fixed()}, [edge])
     p.set_capacity(0, rate_rps=0.0, workers=1.0, units=1.0)
     p.inject(0, 1)
-    seen = {}
+    seen: dict[int, float] = {}
     for tick in range(1, 160):
         p.advance(tick * p.tick_s)
         seen.setdefault(int(p.totals()["attempts"][0]), p.now_s)
@@ -338,6 +338,25 @@ def test_a_region_without_edges_and_a_pool_without_callers():
     assert pools.shape == (20, 1, 7)
     assert edges.shape == (20, 0, 5)
     assert (pools[:, 0, 2] == 1.0).all()
+
+
+def test_ten_thousand_attempts_start_at_one_instant():
+    p = plane({"a": P(units=1, rate=1e5, workers=1e4, s=0.1)}, [E("a", kind=CONTROL, timeout=9.0)])
+    p.set_capacity(0, rate_rps=0.0, workers=1e4, units=1.0)
+    p.inject(0, 30_000)
+    p.advance(1.0)
+    p.set_capacity(0, rate_rps=1e5, workers=1e4, units=1.0)
+    assert p.arrays.pools["busy"][0] == 10_000
+    p.advance(5.0)
+    assert p.totals()["ok"][0] == 30_000
+
+
+def test_a_hopeless_attempt_is_dropped_on_arrival():
+    p = plane({"a": fixed(late=DEADLINE_AWARE)}, [E("a", kind=CONTROL, timeout=0.09)])
+    p.inject(0, 3)
+    p.advance(1.0)
+    assert p.totals()["failed"][0] == 3
+    assert p.samples()[1][:, 0, 1].sum() == 0.0
 
 
 def test_outlook():

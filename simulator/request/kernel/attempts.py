@@ -13,9 +13,11 @@ from simulator.request.kernel.codes import (
     DONE,
     GO_ON,
     GROW_ATTEMPTS,
+    KIND_BITS,
     LOWEST_EXPONENT,
     PER_OCTAVE,
     RESERVE,
+    START,
 )
 from simulator.request.kernel.events import (
     add_task,
@@ -144,19 +146,31 @@ def start(ctl, pools, atts, heap_t, heap_key, lanes, lane_t, lane_key, streams, 
 
 
 @inlined
+def is_hopeless(pools, edges, atts, p, a, t):
+    """Tell whether a deadline-aware pool drops an attempt that it could start (R5)."""
+    left = edges[atts[a].edge].timeout - (t - atts[a].t0)
+    return pools[p].late == DEADLINE_AWARE and left < pools[p].s + pools[p].hold
+
+
+@inlined
 def start_waiting(
-    ctl, pools, edges, atts, free, heap_t, heap_key, lanes, lane_t, lane_key, streams, p, t
+    ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key, streams, p, t
 ):
-    """Start attempts from the queue while there are processors and workers (R4, R5)."""
+    """Start attempts from the queue while there are processors and workers (R4, R5).
+
+    When a buffer must grow first, the rest is the first thing to be done after that.
+    """
     while pools[p].waiting > 0 and can_start(pools, p):
+        if ctl[0].need != 0:
+            ctl[0].task_head -= 1
+            tasks[ctl[0].task_head & (tasks.shape[0] - 1)] = (p << KIND_BITS) | START
+            break
         a = pools[p].tail if pools[p].lifo == 1 else pools[p].head
         unlink(pools, atts, p, a)
         if atts[a].live == 0:
             pools[p].dead -= 1
-        elif pools[p].late == DEADLINE_AWARE:
-            left = edges[atts[a].edge].timeout - (t - atts[a].t0)
-            if left < pools[p].s + pools[p].hold:
-                continue  # fails at its timeout
+        elif is_hopeless(pools, edges, atts, p, a, t):
+            continue  # fails at its timeout
         start(
             ctl, pools, atts, heap_t, heap_key, lanes, lane_t, lane_key, streams,
             edges.shape[0], p, a, t,

@@ -20,6 +20,7 @@ from simulator.request.kernel.attempts import (
     enqueue,
     fail,
     first_try,
+    is_hopeless,
     release,
     start,
     start_waiting,
@@ -257,6 +258,8 @@ def run_until(arrays, until):
                     ctl, heap_t, heap_key, lanes, lane_t, lane_key, atts, edges[e].lane,
                     t + edges[e].timeout, due,
                 )  # fmt: skip
+                if starts and is_hopeless(pools, edges, atts, p, a, t):
+                    continue  # fails at its timeout
                 if starts:
                     start(
                         ctl, pools, atts, heap_t, heap_key, lanes, lane_t, lane_key, streams,
@@ -293,7 +296,7 @@ def run_until(arrays, until):
                 atts[a].out = pools[p].out0
                 atts[a].left = -1
                 start_waiting(
-                    ctl, pools, edges, atts, free, heap_t, heap_key, lanes, lane_t, lane_key,
+                    ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
                     streams, p, t,
                 )  # fmt: skip
             if _call(ctl, pools, edges, atts, free, tasks, out_edge, streams, p, a, t):
@@ -303,7 +306,7 @@ def run_until(arrays, until):
                 pools[p].hold += (t - atts[a].t_done - pools[p].hold) / ANSWERS
                 pools[p].p_down += (1.0 - atts[a].error - pools[p].p_down) / ANSWERS
             start_waiting(
-                ctl, pools, edges, atts, free, heap_t, heap_key, lanes, lane_t, lane_key,
+                ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
                 streams, p, t,
             )  # fmt: skip
             atts[a].at = AWAY
@@ -320,7 +323,7 @@ def run_until(arrays, until):
             pools[p].bad += 1
         else:  # START
             start_waiting(
-                ctl, pools, edges, atts, free, heap_t, heap_key, lanes, lane_t, lane_key,
+                ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
                 streams, a, t,
             )  # fmt: skip
             continue
