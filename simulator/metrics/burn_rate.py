@@ -107,7 +107,9 @@ class BurnAlert:
         ``(1 - SLO) · burn · window / error share``, with steady traffic and no error before.
         """
         limit = self.burn * (1.0 - slo)
-        return self.window_s * limit / error_frac if error_frac >= limit else float("inf")
+        if error_frac < limit * (1.0 - _ROUNDING):
+            return float("inf")
+        return min(self.window_s * limit / error_frac, self.window_s)
 
 
 FAST_PAGE: Final = BurnAlert(14.4, 3_600.0)

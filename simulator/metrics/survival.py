@@ -61,9 +61,9 @@ class Survival:
         Raises
         ------
         UsageError
-            If the horizon is not positive, or lies where the curve is not known.
+            If the horizon is not positive and finite, or lies where the curve is not known.
         """
-        if not 0.0 < horizon_s <= self.known_to_s:
+        if not (math.isfinite(horizon_s) and 0.0 < horizon_s <= self.known_to_s):
             msg = f"a restricted mean needs a horizon up to {self.known_to_s:g} s, got {horizon_s}"
             raise UsageError(msg)
         edges = np.concatenate([[0.0], np.minimum(self.t_s, horizon_s), [horizon_s]])
