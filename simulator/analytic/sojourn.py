@@ -42,7 +42,8 @@ def timeout_chances(
     With ``x = cT/s``, ``P(W > T) = P(Poisson(x) < k)`` and ``h_k = P(W <= T < W + S)`` follows
     from the Laplace transform ``(c/(c + us))^k s/(1 + us)`` by the downward recursion
     ``h_(k-1) = (1 - 1/c) h_k + P(Poisson(x) = k - 1)``, all of whose terms are positive: no
-    cancellation, whatever the size. Gross et al., *Fundamentals of Queueing Theory*, section 3.3.
+    cancellation, whatever the size. Waits as sums of ends of service: Kleinrock, *Queueing Systems*
+    I, 1975, section 3.5.
     """
     if math.isinf(timeout_s):
         return np.zeros(found_max + 1)

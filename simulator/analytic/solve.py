@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
+from simulator.analytic.drift import equilibria
 from simulator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -175,18 +176,22 @@ class _Pinned:
     """Relative error that rounding may have caused; infinite if it decides."""
 
 
-@lru_cache(maxsize=2)
 def _pinned(chain: PoolChain, highest: int | None) -> _Pinned:
-    """Return the chain pinned at the empty pool, or where that is no good at its likeliest state.
+    """Return the chain pinned at its first equilibrium, or if need be at its likeliest state.
 
-    Seen from its likeliest state the system is as well conditioned as the chain itself.
+    Seen from its likeliest state the system is as well conditioned as the chain itself. It is kept
+    with the chain, as its generator is: stationary state and gap need the same.
     """
-    size = chain.n_states if highest is None else (highest + 1) * chain.shape[1]
-    generator = _restricted(chain.generator, size)
-    first = _pin(generator, 0)
-    if first.error <= PRECISION:
-        return first
-    return _pin(generator, int(np.argmax(first.mass)))
+    known: dict[int | None, _Pinned] = chain.__dict__.setdefault("_pinned", {})
+    if highest not in known:
+        size = chain.n_states if highest is None else (highest + 1) * chain.shape[1]
+        generator = _restricted(chain.generator, size)
+        rest = equilibria(chain)[0]
+        queue = min(round(rest.queue), chain.queue_max if highest is None else highest)
+        first = _pin(generator, chain.state(queue, min(round(rest.orbit), chain.orbit_bound)))
+        good = first.error <= PRECISION
+        known[highest] = first if good else _pin(generator, int(np.argmax(first.mass)))
+    return known[highest]
 
 
 def _pin(generator: sparse.csr_array, reference: int) -> _Pinned:
