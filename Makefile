@@ -52,6 +52,9 @@ test: lint ## lint, then the test suite but for what is marked slow
 verify: $(STAMP) ## theory and claims over many seeds (some minutes)
 	$(PY) -m pytest -q tests/verification tests/validation -m "slow or not slow"
 
+swarm: $(STAMP) ## random regions, mechanisms and faults with all guards on (MINUTES=5)
+	$(PY) -m tests.swarm --minutes $(or $(MINUTES),5)
+
 bench: $(STAMP) ## measure speed
 	$(PY) benchmarks/kernel.py
 	$(PY) benchmarks/seed_story.py
