@@ -1,9 +1,10 @@
 """Contention: service slows down with the attempts in service or waiting.
 
-Equation: a service that starts while n attempts are in the pool (as in the concurrency limit,
-itself included) takes 1 + ``per_attempt`` · n / s times as long, s being the mean service time: s +
-``per_attempt`` · n, up to ``factor_max`` times. Capacity falls with the backlog (F13): with no
-other limit, a pool that serves a per second settles at n = a · s / (1 − ``per_attempt`` · a).
+Equation: a service that starts while n attempts wait or are on a processor (dead ones, work on
+rejections and itself included) takes 1 + ``per_attempt`` · n / s times as long, s being the mean
+service time: s + ``per_attempt`` · n, up to ``factor_max`` times. Capacity falls with the backlog
+(F13): with no other limit, a pool that serves a per second settles at n = a · s / (1 −
+``per_attempt`` · a).
 
 Source: latency that grows with concurrency (locks, context switches); F13 is derived for this
 project. Gunther, Guerrilla Capacity Planning, 2007, has the general law.

@@ -21,6 +21,9 @@ from typing import ClassVar
 from simulator.policies.base import Number, Policy, policy
 from simulator.units import Duration
 
+ROUNDING_S = 1e-9
+"""Less than this is no time."""
+
 
 @policy("deadline")
 class Deadline(Policy):
@@ -39,4 +42,6 @@ class Deadline(Policy):
 
 def time_left(timeout_s: float, deadline_s: float, now_s: float, reserve_s: float) -> float:
     """Return the timeout (s) of a call for a request with a deadline; at most 0: do not call."""
-    return min(timeout_s, deadline_s - now_s - reserve_s)
+    left_s = deadline_s - now_s - reserve_s
+    # A call that has just used up the deadline leaves nothing but a rounding error.
+    return min(timeout_s, left_s) if left_s > ROUNDING_S else 0.0

@@ -1,9 +1,9 @@
 """Memory pressure: what waits fills the memory, and cleaning up costs work.
 
-Equation: a service that starts while n attempts are in the pool (as in the concurrency limit,
-itself included) takes 1 + (``work_max`` − 1) · x times as long, with x = (n − ``from_attempts``) /
-(``full_attempts`` − ``from_attempts``) cut to 0 … 1. Both bounds are for the whole pool at its
-declared size and shrink with the units in service.
+Equation: a service that starts while n attempts wait or are on a processor (dead ones, work on
+rejections and itself included) takes 1 + (``work_max`` − 1) · x times as long, with x = (n −
+``from_attempts``) / (``full_attempts`` − ``from_attempts``) cut to 0 … 1. Both bounds are for the
+whole pool at its declared size and shrink with the units in service.
 
 Source: Huang et al., Metastable Failures in the Wild, OSDI 2022, section 5.1 (queue and garbage
 collection feed each other); Brooker, Garbage collection and metastability, 2024, citing Cai et
