@@ -171,7 +171,8 @@ def _print(group: list[Measured]) -> None:
 
     row = next(row for row in rows() if row.id == group[0].row_id)
     console = make_console()
-    console.print(Text.assemble((f"{row.id}  {row.claim}", "bold")))
+    wall_s = sum(measured.wall_s for measured in group)
+    console.print(Text.assemble((f"{row.id}  {row.claim}", "bold"), f"  ({wall_s:.1f} s)"))
     console.print(Padding(Text(f"{row.formula}  [{row.source}]", style="dim"), (0, 0, 0, 2)))
     console.print(Padding(_table(group), (0, 0, 0, 2)))
     for measured in group:
@@ -205,7 +206,7 @@ def _cells(reading: Reading) -> list[RenderableType]:
     chance = reading.z is not None
     verdict = Text("holds", style="green")
     if not reading.passed:
-        verdict = Text(f"NO: {', '.join(reading.faults)}", style="bold red")
+        verdict = Text("NO", style="bold red")
     return [
         Text(reading.quantity),
         str(reading.n) if chance else "",
@@ -225,6 +226,10 @@ def _remarks(measured: Measured) -> Iterator[RenderableType]:
         yield Text(f"{measured.fidelity}: {measured.error}", style="bold red")
     elif not measured.readings:
         yield Text(f"{measured.fidelity}: nothing was measured", style="bold red")
+    for reading in measured.readings:
+        if not reading.passed:
+            why = f"{measured.fidelity}, {reading.quantity}: {', '.join(reading.faults)}"
+            yield Text(why, style="bold red")
     for name, killed in measured.killed:
         word = "noticed" if killed else "NOT NOTICED"
         style = "green" if killed else "bold red"

@@ -38,6 +38,7 @@ S: Final = 0.1
 """Its mean service time (s)."""
 SERVERS: Final = 100
 UNITS: Final = 10
+_SEED: Final = 20_251_122
 _MOST: Final = 0.5
 EXACT: Final = 1e-6
 """Tolerance of a closed form against a number that is printed with six digits."""
@@ -176,15 +177,34 @@ def form_mutant(name: str, form: str, error: Callable[..., object]) -> Mutant:
 
 
 def open_plane(
-    fidelity: Fidelity, topology: Topology, *, seed: int = 1, period_s: float = 1.0
+    fidelity: Fidelity,
+    topology: Topology,
+    *,
+    chance: str = "",
+    period_s: float = 1.0,
+    sleep: bool = True,
 ) -> DataPlane:
-    """Return a data plane; the flow is the mean flow, without noise."""
+    """Return a data plane.
+
+    Parameters
+    ----------
+    fidelity : Fidelity
+        ``flow`` is the mean flow, without noise; ``request`` has every attempt as an event.
+    topology : Topology
+        The region.
+    chance : str
+        Name of the random numbers of the request level: another name, independent numbers.
+    period_s : float
+        Time between two samples.
+    sleep : bool
+        Let pools of the flow sleep while nothing changes.
+    """
     if fidelity == "flow":
         from simulator.flow.plane import FlowPlane
 
-        return FlowPlane(topology, sample_period_s=period_s)
+        return FlowPlane(topology, sample_period_s=period_s, adaptive=sleep)
     make: Callable[..., DataPlane] = import_module("simulator.request.plane").RequestPlane
-    rng = Streams(seed).stream("verification")
+    rng = Streams(_SEED).stream("verification", chance)
     return make(topology, sample_period_s=period_s, rng=rng)
 
 
@@ -238,12 +258,32 @@ def last_share(plane: DataPlane, last: int = 20) -> float:
     return share(edge_rows(plane)[-last:])
 
 
+def total_time_s(plane: DataPlane, edge: int = 0) -> float:
+    """Return the sum of times from first try to end, over all first tries that have ended.
+
+    Sleeping pools of the flow do not count: step all the way.
+    """
+    arrays: Any = getattr(plane, "arrays")  # noqa: B009 - both planes have it, their contract not
+    return float(arrays.edges[edge]["latency_sum"])
+
+
+def mean_time_s(plane: DataPlane, edge: int = 0) -> float:
+    """Return the mean time from first try to end, over the whole run."""
+    totals = plane.totals()
+    return total_time_s(plane, edge) / float(totals["ok"][edge] + totals["failed"][edge])
+
+
 def is_well(plane: DataPlane, last: int = 20) -> bool:
     """Tell whether most first tries of the last samples succeeded: good state or bad state."""
     return last_share(plane, last) > _MOST
 
 
 # ------------------------------------------------------------------------------------ readings
+
+
+def chances(name: str, fidelity: Fidelity = "request", n: int = 10) -> list[str]:
+    """Return names of independent random numbers, one a replicate; the flow needs one run."""
+    return [name] if fidelity == "flow" else [f"{name} {i + 1}" for i in range(n)]
 
 
 def boundary(good: Callable[[float], bool], low: float, high: float, *, steps: int = 9) -> float:
