@@ -177,18 +177,20 @@ class _Pinned:
 
 
 def _pinned(chain: PoolChain, highest: int | None) -> _Pinned:
-    """Return the chain pinned at its first equilibrium, or if need be at its likeliest state.
+    """Return the chain pinned at an equilibrium, or if need be at what looks likeliest from there.
 
     Seen from its likeliest state the system is as well conditioned as the chain itself. It is kept
     with the chain, as its generator is: stationary state and gap need the same.
     """
     known: dict[int | None, _Pinned] = chain.__dict__.setdefault("_pinned", {})
     if highest not in known:
-        size = chain.n_states if highest is None else (highest + 1) * chain.shape[1]
-        generator = _restricted(chain.generator, size)
-        rest = equilibria(chain)[0]
-        queue = min(round(rest.queue), chain.queue_max if highest is None else highest)
-        first = _pin(generator, chain.state(queue, min(round(rest.orbit), chain.orbit_bound)))
+        top = chain.queue_max if highest is None else highest
+        generator = _restricted(chain.generator, (top + 1) * chain.shape[1])
+        state = equilibria(chain)[0]
+        inside = state.queue <= top
+        orbit = min(round(state.orbit), chain.orbit_bound)
+        start = chain.state(round(state.queue), orbit) if inside else 0
+        first = _pin(generator, min(start, generator.shape[0] - 1))
         good = first.error <= PRECISION
         known[highest] = first if good else _pin(generator, int(np.argmax(first.mass)))
     return known[highest]

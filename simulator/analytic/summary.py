@@ -52,7 +52,7 @@ class Analysis:
     """End of the good state with the queue's own noise (A15)."""
     equilibria: tuple[Equilibrium, ...]
     good: Stationary | None
-    """Stationary state below the zombie line (A9)."""
+    """Stationary state below the zombie line (A9); None without an equilibrium there."""
     whole: Stationary | None
     """Stationary state of the whole chain; None with the reason in ``whole_missing``."""
     whole_missing: str
@@ -77,19 +77,16 @@ def passages(chain: PoolChain) -> Passages | None:
 def analyse(chain: PoolChain) -> Analysis:
     """Solve the chain: folds, equilibria, stationary states, passages, relaxation."""
     line = stuck_queue(chain)
-    good = whole = None
-    missing = ""
-    if chain.servers < line <= chain.queue_max:
-        good = stationary(chain, highest=line - 1)
-    try:
-        whole = stationary(chain)
-    except UsageError as error:
-        missing = str(error)
+    states = equilibria(chain)
+    good: Stationary | None = None
+    if states[0].queue < line <= chain.queue_max:
+        good, _ = _stationary(chain, line - 1)
+    whole, missing = _stationary(chain, None)
     return Analysis(
         chain=chain,
         folds=folds(chain),
         upper_noisy_rps=noisy_upper(chain),
-        equilibria=equilibria(chain),
+        equilibria=states,
         good=good,
         whole=whole,
         whole_missing=missing,
@@ -99,26 +96,39 @@ def analyse(chain: PoolChain) -> Analysis:
     )
 
 
+def _stationary(chain: PoolChain, highest: int | None) -> tuple[Stationary | None, str]:
+    """Return a stationary state, or why there is none."""
+    try:
+        return stationary(chain, highest=highest), ""
+    except UsageError as error:
+        return None, str(error)
+
+
 def doubts(chain: PoolChain) -> Iterator[str]:
     """Yield where this chain is known to differ from a pool of requests, with the reason."""
     if not chain.retries:
         return
+    yield (
+        "first tries that fail: the number of retries is geometric here, so that a client gives up "
+        f"after one failure with chance 1/{chain.retries + 1}; clients with a fixed number of "
+        "retries lose fewer in the good state"
+    )
     found = folds(chain)
-    if found and abs(chain.first_tries_rps - found.lower_rps) <= NEAR * found.lower_rps:
+    if found and found.lower_rps * (1.0 - NEAR) <= chain.first_tries_rps <= found.upper_rps:
         yield (
-            "near the lower fold the bad state's life is only an order of magnitude: the chain "
-            "draws each retry anew after an exponential time, with a geometric number of them; "
-            "requests retry a fixed number of times at fixed intervals, so retries are images of "
-            "one first try (MODEL.md, F16)"
+            "escape: requests retry a fixed number of times at fixed intervals, the chain a "
+            "geometric number of times at exponential ones; its time was 0.7 to 1.4 times theirs "
+            "with a backoff as long as the timeout, and up to ten times too long with a shorter "
+            "one (MODEL.md, A17)"
         )
     if found and chain.backoff_s < chain.service_s:
         yield (
-            "clients retry a rejection at once: requests then spend all their retries on the same "
+            "the bad state: clients retry a rejection at once and spend all their retries on one "
             "full queue, the chain lets them wait for a timeout first; with a room little above "
             "the zombie line requests may have no bad state where the chain has one"
         )
     if math.isfinite(chain.timeout_s) and chain.timeout_s < PATIENCE_MIN * chain.service_s:
         yield (
-            f"the timeout is under {PATIENCE_MIN:g} service times: many attempts time out in "
-            "service, whatever the queue"
+            f"timeouts: the timeout is under {PATIENCE_MIN:g} service times, and many attempts "
+            "time out in service, whatever the queue"
         )

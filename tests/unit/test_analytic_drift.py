@@ -16,7 +16,7 @@ from simulator.analytic.drift import (
     noisy_upper,
     rest_lines,
 )
-from simulator.analytic.summary import analyse, passages
+from simulator.analytic.summary import analyse, doubts, passages
 from simulator.analytic.world import mean_backoff_s, scenario_chain
 from simulator.errors import UsageError
 from simulator.policies.retry import Retry
@@ -149,15 +149,21 @@ def test_analysis_of_a_pool_with_two_states():
     assert found.relaxation_s == pytest.approx(found.passages.escape_s, rel=0.5)
 
 
+def first_words(**changes):
+    return {doubt.partition(":")[0] for doubt in doubts(chain_of(**changes))}
+
+
 def test_doubts():
-    assert analyse(chain_of(retries=0)).doubts == ()
-    near = analyse(chain_of(first_tries_rps=27.0)).doubts
-    assert len(near) == 1
-    assert "F16" in near[0]
-    hasty = analyse(chain_of(first_tries_rps=20.0, servers=1, room=20, backoff_s=0.0)).doubts
-    assert any("retry a rejection at once" in doubt for doubt in hasty)
-    impatient = analyse(chain_of(timeout_s=0.3, room=20)).doubts
-    assert any("under 5 service times" in doubt for doubt in impatient)
+    assert first_words(retries=0) == set()
+    assert first_words(room=0) == {"first tries that fail"}
+    assert first_words(first_tries_rps=15.0) == {"first tries that fail"}
+    assert first_words(first_tries_rps=27.0) == {"first tries that fail", "escape"}
+    assert "the bad state" in first_words(backoff_s=0.0)
+    assert "timeouts" in first_words(timeout_s=0.3)
+
+
+def test_without_a_good_equilibrium_there_is_no_good_state():
+    assert analyse(chain_of(servers=1, room=20, first_tries_rps=20.0)).good is None
 
 
 # ------------------------------------------------------------------------------ declared pools
