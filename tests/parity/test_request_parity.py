@@ -59,6 +59,7 @@ SINGLE = {
         dataclasses.replace(POOL, late=DEADLINE_AWARE, discipline=LIFO),
         E("a", retries=1),
     ),
+    "hopeless": (dataclasses.replace(POOL, late=DEADLINE_AWARE), E("a", timeout=0.09, retries=2)),
     "room": (dataclasses.replace(POOL, room=30.0), E("a", retries=3)),
     "odd room": (dataclasses.replace(POOL, room=3.7), E("a", retries=3)),
     "no room": (dataclasses.replace(POOL, room=0.0), E("a", retries=2)),
@@ -105,7 +106,7 @@ def test_two_timeouts_in_one_pool():
 REGIONS = {
     "chain": (
         {
-            "a": dataclasses.replace(POOL, late=CANCEL),
+            "a": dataclasses.replace(POOL, late=DEADLINE_AWARE),
             "b": POOL,
             "c": P(80, 80.0, 80.0, 0.05),
         },
@@ -254,7 +255,7 @@ def regions(draw):
             deterministic=is_round or draw(st.booleans()),
             room=draw(st.sampled_from([np.inf, 0.0, 4.0, 20.0])),
             discipline=draw(st.sampled_from([FIFO, LIFO])),
-            late=draw(st.sampled_from([ZOMBIE, CANCEL])),
+            late=draw(st.sampled_from([ZOMBIE, CANCEL, DEADLINE_AWARE])),
         )
         for name in names
     }
@@ -313,7 +314,6 @@ def scripts(draw, topology):
 
 
 @given(st.data(), st.integers(0, 2**32))
-@settings(max_examples=80)
 def test_any_small_region(data, seed):
     topology = data.draw(regions())
     agree(topology, data.draw(scripts(topology)), 5.0, seed=seed)

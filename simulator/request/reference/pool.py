@@ -89,6 +89,11 @@ class Pool:
         """Attempts in the pool: waiting, in service, or waiting for callees."""
         return len(self.line) + self.held
 
+    @property
+    def crowd(self) -> int:
+        """What slows down a service: those who wait, and what the processors do."""
+        return len(self.line) + self.processing
+
     # ---------------------------------------------------------------- arrival
 
     def arrive(self, attempt: Attempt) -> None:
@@ -183,11 +188,11 @@ class Pool:
         row, factor = self.policy, 1.0
         if row["contention"] > 0.0:
             most = float(row["contention_max"])
-            factor *= contention_factor(self.present, float(row["contention"]), self.s, most)
+            factor *= contention_factor(self.crowd, float(row["contention"]), self.s, most)
         if row["memory"]:
             size = self.units / self.declared_units
             low, high = float(row["memory_from"]) * size, float(row["memory_full"]) * size
-            factor *= memory_factor(self.present, low, high, float(row["memory_max"]))
+            factor *= memory_factor(self.crowd, low, high, float(row["memory_max"]))
         return factor
 
     def start_own_work(self, work: float, done: Outcome) -> None:
