@@ -52,10 +52,21 @@ def same(fast: Told, slow: Told, topology: Topology) -> None:
         )
 
 
-def agree(topology: Topology, script: Sequence[Change], end_s: float, *, seed: int = 1) -> Told:
-    """Assert that plane and twin agree at the end and on the way; return the twin's story."""
+def agree(
+    topology: Topology,
+    script: Sequence[Change],
+    end_s: float,
+    *,
+    seed: int = 1,
+    cuts: Sequence[float] = (),
+) -> Told:
+    """Assert that plane and twin agree; return the twin's story.
+
+    The plane is also stopped and asked at the times of ``cuts``, which must not matter.
+    """
     fast, slow = pair(topology, seed=seed)
-    fast_told, slow_told = tell(fast, script, end_s), tell(slow, script, end_s)
+    stops: list[Change] = [(t_s, "outlook", {"edge": 0}) for t_s in cuts]
+    fast_told, slow_told = tell(fast, [*stops, *script], end_s), tell(slow, script, end_s)
     same(fast_told, slow_told, topology)
     return slow_told
 

@@ -222,8 +222,8 @@ def test_cuts_of_an_advance_change_nothing(plane, cuts):
     topology = build(*REGIONS["operations"])
     script = full_script(topology)
     whole = tell(pair(topology)[plane], script, 12.0)
-    extra = [(t, "watch_pool", {"pool": topology.n_pools - 1, "below": 0.95}) for t in cuts]
-    same(tell(pair(topology)[plane], [*script, *extra], 12.0), whole, topology)
+    stops = [(t, "outlook", {"edge": 0}) for t in cuts]
+    same(tell(pair(topology)[plane], [*stops, *script], 12.0), whole, topology)
 
 
 def test_a_difference_would_be_found():
@@ -313,7 +313,7 @@ def scripts(draw, topology):
     return script
 
 
-@given(st.data(), st.integers(0, 2**32))
-def test_any_small_region(data, seed):
+@given(st.data(), st.integers(0, 2**32), st.lists(st.floats(0.0, 5.0), max_size=3))
+def test_any_small_region(data, seed, cuts):
     topology = data.draw(regions())
-    agree(topology, data.draw(scripts(topology)), 5.0, seed=seed)
+    agree(topology, data.draw(scripts(topology)), 5.0, seed=seed, cuts=cuts)
