@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.verification.closed_forms import birth_death
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,12 +43,9 @@ def repairman(units: int, crews: int, fail_rate: float, repair_rate: float) -> n
     Machine-repairman model, birth ``(N - n) f``, death ``min(n, R) m`` (Gross et al.,
     *Fundamentals of Queueing Theory*, 4th ed. 2008, sec. 2.8).
     """
-    log_weight = np.zeros(units + 1)
-    for n in range(1, units + 1):
-        birth, death = (units - n + 1) * fail_rate, min(n, crews) * repair_rate
-        log_weight[n] = log_weight[n - 1] + math.log(birth / death)
-    weight = np.exp(log_weight - log_weight.max())
-    return np.asarray(weight / weight.sum())
+    n = np.arange(units)
+    births, deaths = (units - n) * fail_rate, np.minimum(n + 1, crews) * repair_rate
+    return birth_death(births.tolist(), deaths.tolist())
 
 
 def k_of_n(needed: int, units: int, availability: float) -> float:

@@ -127,24 +127,27 @@ V28 = Row(
 
 # ------------------------------------------------------------------------------- V29 random graphs
 NODES, FEWER = 2000, 500
-HOMOGENEOUS, SCALE_FREE, COLLAPSED, SMALLER = 3, 30, 40, 80
-"""Graphs: regular ones, scale-free ones with large and with small tolerance, and of 500 nodes."""
+KINDS = (
+    ("regular", NODES, 0.1, 3, 1.0 - 1.0 / NODES, 0.01),
+    ("scale-free", FEWER, 0.5, 80, 0.618, 0.15),
+    ("scale-free", NODES, 0.1, 64, 0.03, 0.02),
+    ("scale-free", NODES, 1.0, 30, 0.95, 0.04),
+)
+"""Kind, nodes, spare capacity α, number of graphs, share left in the giant component, tolerance."""
 
 
 def _ensemble(_fidelity: Fidelity) -> Iterator[Reading]:
-    rng = generator("V29")
-    attacked = [_attack(graphs.random_regular(NODES, 3, rng), 0.1) for _ in range(HOMOGENEOUS)]
-    yield batch_mean(
-        "giant share, regular, tolerance 0.1", 1.0 - 1.0 / NODES, np.array(attacked), 0.01
-    )
-    attacked = [_attack(graphs.scale_free(FEWER, 3.0, 2, rng), 0.5) for _ in range(SMALLER)]
-    yield batch_mean(
-        "giant share, scale-free of 500 nodes, tolerance 0.5", 0.618, np.array(attacked), 0.15
-    )
-    attacked = [_attack(graphs.scale_free(NODES, 3.0, 2, rng), 0.1) for _ in range(COLLAPSED)]
-    yield batch_mean("giant share, scale-free, tolerance 0.1", 0.03, np.array(attacked), 0.02)
-    attacked = [_attack(graphs.scale_free(NODES, 3.0, 2, rng), 1.0) for _ in range(SCALE_FREE)]
-    yield batch_mean("giant share, scale-free, tolerance 1", 0.95, np.array(attacked), 0.04)
+    for kind, nodes, alpha, count, theory, tolerance in KINDS:
+        name = f"giant share, {kind}, N={nodes}, α={alpha:g}"
+        rng = generator(f"V29 {kind} {nodes} {alpha:g}")
+        left = [_attack(_drawn(kind, nodes, rng), alpha) for _ in range(count)]
+        yield batch_mean(name, theory, np.array(left), tolerance)
+
+
+def _drawn(kind: str, nodes: int, rng: np.random.Generator) -> graphs.Graph:
+    if kind == "regular":
+        return graphs.random_regular(nodes, 3, rng)
+    return graphs.scale_free(nodes, 3.0, 2, rng)
 
 
 def _attack(graph: graphs.Graph, alpha: float) -> float:

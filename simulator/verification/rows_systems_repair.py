@@ -23,10 +23,10 @@ SMALL = (10, 0.1, 1.0)
 """Units, failures per unit, repairs per crew."""
 LARGE = (1000, 0.01, 1.0)
 CASES = (
-    (1, SMALL, "2.14582", 500_000.0, 100.0),
-    (2, SMALL, "1.03864", 400_000.0, 100.0),
-    (10, SMALL, "0.90909", 240_000.0, 100.0),
-    (5, LARGE, "500.0", 20_000.0, 1_500.0),
+    (1, SMALL, "2.14582", 380_000.0, 100.0),
+    (2, SMALL, "1.03864", 220_000.0, 100.0),
+    (10, SMALL, "0.90909", 140_000.0, 100.0),
+    (5, LARGE, "500.0", 14_000.0, 1_500.0),
 )
 """Crews, shop, mean number of failed units, end of the run and of its warm-up."""
 
