@@ -214,13 +214,18 @@ def scenario(case: int) -> tuple[dict[str, Any], str, int]:
         ],
         "automation": [
             {
-                "id": "script", "kind": "runaway_removal", "start": "5min", "target": some(rng, ids),
-                "goal_frac": "30%", "batch_units": 2, "pace": pace,
+                "id": "script",
+                "kind": "runaway_removal",
+                "start": "5min",
+                "target": some(rng, ids),
+                "goal_frac": "30%",
+                "batch_units": 2,
+                "pace": pace,
                 "defects": [one_of(rng, "unbounded_loop", "ignored_errors")],
             }
         ],
         "people": [{"id": "on-call", "kind": "incident_response"}],
-    }  # fmt: skip
+    }
     chosen = {name: [m for m in items if chance(rng, 0.5)] for name, items in parts.items()}
     shape = one_of(
         rng,
