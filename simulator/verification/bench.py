@@ -39,6 +39,7 @@ S: Final = 0.1
 SERVERS: Final = 100
 UNITS: Final = 10
 _SEED: Final = 20_251_122
+_ROUNDING: Final = 1e-12
 _MOST: Final = 0.5
 EXACT: Final = 1e-6
 """Tolerance of a closed form against a number that is printed with six digits."""
@@ -51,6 +52,11 @@ def pool(name: str = "a", **fields: Any) -> Fields:  # noqa: ANN401 - as in a re
     """Return a pool as in a region file; by default the standard one."""
     standard = {"units": UNITS, "concurrency": SERVERS // UNITS, "service_time": f"{S:g}s"}
     return {"id": name} | standard | fields
+
+
+def room(requests: int) -> Fields:
+    """Return the waiting room of the standard pool as in a region file."""
+    return {"queue_per_unit": requests // UNITS}
 
 
 def retry(retries: int, delay: str = "0s", **fields: Any) -> Fields:  # noqa: ANN401 - as above
@@ -248,6 +254,17 @@ def pool_rows(plane: DataPlane, at: int = 0) -> np.ndarray:
     return plane.samples()[1][:, at]
 
 
+def played(
+    fidelity: Fidelity,
+    topology: Topology,
+    script: Sequence[Change],
+    end_s: float,
+    chance: str = "",
+) -> np.ndarray:
+    """Return the rows of the first service after a script, second by second."""
+    return edge_rows(play(open_plane(fidelity, topology, chance=chance), script, end_s))
+
+
 def share(rows: np.ndarray) -> float:
     """Return the share of first tries of some samples that succeeded in them."""
     return float(rows[:, 1].sum() / rows[:, 0].sum())
@@ -286,6 +303,17 @@ def chances(name: str, fidelity: Fidelity = "request", n: int = 10) -> list[str]
     return [name] if fidelity == "flow" else [f"{name} {i + 1}" for i in range(n)]
 
 
+def recoveries(
+    topology: Topology, script: Sequence[Change], end_s: float, name: str
+) -> list[float]:
+    """Return for each replicate of the request level 1 if it is in the good state at the end."""
+    found = []
+    for chance in chances(name):
+        plane = open_plane("request", topology, chance=chance)
+        found.append(float(is_well(play(plane, script, end_s))))
+    return found
+
+
 def boundary(good: Callable[[float], bool], low: float, high: float, *, steps: int = 9) -> float:
     """Bisect between a value that is good and one that is not; nan if the ends are not so."""
     if not good(low) or good(high):
@@ -311,6 +339,8 @@ def averaged(
     """
     values = np.asarray(observed, dtype=np.float64)
     n = len(values)
-    se = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     mean = float(values.mean())
+    # Equal values have no spread: what is left of it is rounding.
+    varies = bool(np.ptp(values) > _ROUNDING * abs(mean)) if n > 1 else False
+    se = float(values.std(ddof=1)) / math.sqrt(n) if varies else 0.0
     return Reading(quantity, theory, mean, tolerance, se=se, n=n, bias=bias, unit=unit)

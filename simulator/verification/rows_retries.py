@@ -9,7 +9,9 @@ from simulator.verification import closed_forms as forms
 from simulator.verification.bench import (
     EXACT,
     C,
+    averaged,
     caller_mutant,
+    chances,
     doubled_ratio,
     form_mutant,
     one_less,
@@ -59,13 +61,22 @@ def _fixed_failure(fidelity: Fidelity) -> Iterator[Reading]:
             yield Reading(f"success, {name}", success, 1.0 - p ** (r + 1), EXACT)
             continue
         topology = failing(p, bench.retry(r))
-        script = [bench.demand(0.0, 100.0, topology.service_edge("s"))]
-        script.append(bench.capacity(0.0, 0.0, at=topology.pool("z")))
-        plane = bench.play(bench.open_plane(fidelity, topology), script, 120.0)
-        rows = bench.edge_rows(plane, topology.service_edge("s"))[20:]
-        seen = float(rows[:, 3].sum() / rows[:, 0].sum())
-        yield Reading(f"attempts, {name}", tries, seen, within(0.01, tries))
-        yield Reading(f"success, {name}", success, bench.share(rows), within(0.01, success))
+        seen = [_served(fidelity, topology, c, 120.0, 20) for c in chances(f"V08 {p}", fidelity)]
+        made, well = zip(*seen, strict=True)
+        yield averaged(f"attempts, {name}", tries, made, within(0.01, tries))
+        yield averaged(f"success, {name}", success, well, within(0.01, success))
+
+
+def _served(
+    fidelity: Fidelity, topology: Topology, chance: str, end_s: float, skip: int
+) -> tuple[float, float]:
+    """Return attempts per first try and success, without the first samples."""
+    edge = topology.service_edge("s")
+    script = [bench.demand(0.0, 1000.0, edge)]
+    script.append(bench.capacity(0.0, 0.0, at=topology.pool("z")))
+    plane = bench.play(bench.open_plane(fidelity, topology, chance=chance), script, end_s)
+    rows = bench.edge_rows(plane, edge)[skip:]
+    return float(rows[:, 3].sum() / rows[:, 0].sum()), bench.share(rows)
 
 
 V08 = Row(
@@ -74,12 +85,13 @@ V08 = Row(
     formula="attempts (1 - f^(r+1))/(1 - f), success 1 - f^(r+1)",
     source="Brooker, Fixing retries with token buckets and circuit breakers, 2022 (blog; its "
     "simulation gave 1.8787 and .9373)",
-    inputs="f = .5 and .1, 3 retries at once, 100 first tries/s",
-    fidelities=("formula", "flow"),
+    inputs="f = .5 and .1, 3 retries at once, 1000 first tries/s",
+    fidelities=("formula", "flow", "request"),
     measure=_fixed_failure,
     mutants=(
         form_mutant("one try less", "attempts", lambda p, r: (1.0 - p**r) / (1.0 - p)),
         retry_mutant("one retry less", "flow", retries_max=one_less),
+        retry_mutant("one retry less", "request", retries_max=one_less),
     ),
 )
 
@@ -91,15 +103,11 @@ def _budgeted(fidelity: Fidelity) -> Iterator[Reading]:
     policy = bench.retry(3, budget=bench.budget("per_first_try", 0.1))
     for p in (0.3, 0.5):
         topology = failing(p, policy)
-        edge = topology.service_edge("s")
-        script = [bench.demand(0.0, 100.0, edge)]
-        script.append(bench.capacity(0.0, 0.0, at=topology.pool("z")))
-        plane = bench.play(bench.open_plane(fidelity, topology), script, 600.0)
-        rows = bench.edge_rows(plane, edge)[120:]
-        seen = float(rows[:, 3].sum() / rows[:, 0].sum())
-        yield Reading(f"attempts, f = {p:g}", 1.1, seen, within(0.03, 1.1))
+        seen = [_served(fidelity, topology, c, 600.0, 120) for c in chances(f"V09 {p}", fidelity)]
+        made, well = zip(*seen, strict=True)
         success = 1.1 * (1.0 - p)
-        yield Reading(f"success, f = {p:g}", success, bench.share(rows), within(0.03, success))
+        yield averaged(f"attempts, f = {p:g}", 1.1, made, within(0.03, 1.1))
+        yield averaged(f"success, f = {p:g}", success, well, within(0.03, success))
 
 
 V09 = Row(
@@ -108,9 +116,10 @@ V09 = Row(
     formula="attempts 1 + beta, success (1 + beta)(1 - f), where f > beta/(1 + beta)",
     source="Brooker 2022 (blog and code): retry_strategy.py deposits at the start of every call",
     inputs="beta = .1, bucket 100, 3 retries, f = .3 and .5, after two minutes",
-    fidelities=("flow",),
+    fidelities=("flow", "request"),
     measure=_budgeted,
     mutants=(
+        retry_mutant("twice the deposit", "request", budget=doubled_ratio),
         retry_mutant("no budget", "flow", budget=None),
         retry_mutant("twice the deposit", "flow", budget=doubled_ratio),
     ),
@@ -131,19 +140,23 @@ def _layered(fidelity: Fidelity) -> Iterator[Reading]:
             digit = 0.5e-2 if p < 1.0 else EXACT
             yield Reading(name, printed, forms.layered_attempts(p, retries, layers), digit)
             continue
-        observed = _at_the_leaf(fidelity, layers, retries, p)
-        yield Reading(name, printed, observed, within(0.01, printed))
+        tolerance = 0.01 if fidelity == "flow" else 0.04
+        found = [
+            _at_the_leaf(fidelity, layers, retries, p, chance)
+            for chance in chances(f"V10 {name}", fidelity)
+        ]
+        yield averaged(name, printed, found, within(tolerance, printed))
 
 
-def _at_the_leaf(fidelity: Fidelity, layers: int, retries: int, p: float) -> float:
+def _at_the_leaf(fidelity: Fidelity, layers: int, retries: int, p: float, chance: str) -> float:
     """Return attempts at the lowest pool per first try at the top."""
     names = "abcdefgh"[:layers]
     pools = [bench.pool(name, units=1_000_000, service_time="1ms") for name in names]
     topology = failing(p, bench.retry(retries), pools=pools)
     entry, leaf = topology.service_edge("s"), topology.pool(names[-1])
     script = [bench.demand(0.0, 10.0, entry), bench.capacity(0.0, 0.0, at=topology.pool("z"))]
-    end_s = 600.0
-    plane = bench.play(bench.open_plane(fidelity, topology, period_s=10.0), script, end_s)
+    plane = bench.open_plane(fidelity, topology, chance=chance, period_s=10.0)
+    bench.play(plane, script, 600.0)
     offered = bench.pool_rows(plane, leaf)[-20:, 0].sum()
     return float(offered / bench.edge_rows(plane, entry)[-20:, 0].sum())
 
@@ -155,9 +168,10 @@ V10 = Row(
     source="Beyer et al., Site Reliability Engineering, 2016, ch. 22 (4^3 = 64); Amazon Builders' "
     "Library, Timeouts, retries and backoff with jitter (3^5 = 243)",
     inputs="leaf fails always, or with p = .9; 10 first tries/s",
-    fidelities=("formula", "flow"),
+    fidelities=("formula", "flow", "request"),
     measure=_layered,
     mutants=(
+        retry_mutant("one retry less", "request", retries_max=one_less),
         form_mutant(
             "one layer less",
             "layered_attempts",
@@ -231,6 +245,11 @@ V11_FAST = Row(
 def _budget_threshold(fidelity: Fidelity) -> Iterator[Reading]:
     policy = bench.budget("per_first_try", 0.1)
     topology = bench.one_pool(3, budget=policy)
+    if fidelity == "request":
+        for rate, recovered in ((890.0, 1.0), (930.0, 0.0)):
+            states = bench.recoveries(topology, bench.outage(rate), 600.0, f"V20 {rate}")
+            yield averaged(f"runs that recover at {rate:g}/s", recovered, states, 0.1)
+        return
 
     def recovers(rate: float) -> bool:
         plane = bench.play(bench.open_plane(fidelity, topology), bench.outage(rate), 600.0)
@@ -246,10 +265,12 @@ V20 = Row(
     claim="a budget with deposits per first try moves the threshold to C/(1 + beta)",
     formula="lam* = C/(1 + beta)",
     source="derived: in the bad state nothing succeeds, so attempts are (1 + beta) lam",
-    inputs="C = 1000/s, T = 1 s, r = 3, beta = .1, bucket 100, outage of 5 s",
-    fidelities=("flow",),
+    inputs="C = 1000/s, T = 1 s, r = 3, beta = .1, bucket 100, outage of 5 s; lam* = 909/s: ten "
+    "runs at 890/s and ten at 930/s",
+    fidelities=("flow", "request"),
     measure=_budget_threshold,
     mutants=(
+        retry_mutant("ratio doubled", "request", budget=doubled_ratio),
         retry_mutant("no budget", "flow", budget=None),
         retry_mutant("ratio doubled", "flow", budget=doubled_ratio),
     ),
@@ -258,9 +279,12 @@ V20 = Row(
 
 def _budget_per_success(fidelity: Fidelity) -> Iterator[Reading]:
     topology = bench.one_pool(3, budget=bench.budget("per_success", 0.1))
-    plane = bench.play(bench.open_plane(fidelity, topology), bench.outage(960.0), 600.0)
     theory = (C / 960.0 - 1.0) / 0.1
-    yield Reading("success", theory, bench.last_share(plane), 0.02)
+    found = []
+    for chance in chances("V21", fidelity):
+        plane = bench.open_plane(fidelity, topology, chance=chance)
+        found.append(bench.last_share(bench.play(plane, bench.outage(960.0), 600.0), 100))
+    yield averaged("success", theory, found, 0.02 if fidelity == "flow" else 0.08)
 
 
 V21 = Row(
@@ -269,9 +293,10 @@ V21 = Row(
     formula="success (C/lam - 1)/beta for C/(1 + beta) < lam < C",
     source="derived: attempts lam (1 + beta p) fill the capacity C",
     inputs="C = 1000/s, T = 1 s, r = 3, beta = .1, bucket 100, lam = 960/s, outage of 5 s",
-    fidelities=("flow",),
+    fidelities=("flow", "request"),
     measure=_budget_per_success,
     mutants=(
+        retry_mutant("ratio doubled", "request", budget=doubled_ratio),
         retry_mutant(
             "deposits per first try",
             "flow",
@@ -279,6 +304,8 @@ V21 = Row(
         ),
         retry_mutant("ratio doubled", "flow", budget=doubled_ratio),
     ),
+    note="The formula is a fluid limit: with 100 servers some answers are late by chance, and runs "
+    "differ (a request-level program of its own had 0.36).",
 )
 
 
