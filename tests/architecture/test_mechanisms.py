@@ -167,6 +167,33 @@ def test_a_well_region_is_left_alone(entry):
             assert it.judge(Action(verb, "api", count=5), FakeInventory()) == ALLOW
 
 
+POLICIES = REGISTRY.entries("policy")
+assert POLICIES, "no policy: nothing is tested"
+each_policy = pytest.mark.parametrize("entry", POLICIES, ids=lambda e: e.kind)
+
+
+@each_policy
+def test_a_policy_says_what_it_computes_and_where_that_comes_from(entry):
+    test_has_a_summary_of_one_sentence(entry)
+    test_says_what_it_computes_and_where_that_comes_from(entry)
+    if "Defaults: none" not in module_doc(entry):
+        test_every_default_has_a_provenance(entry)
+
+
+@each_policy
+def test_settings_of_a_policy_are_frozen_closed_and_documented(entry):
+    config = REGISTRY.config_of("policy", entry.kind)
+    for name, field in config.model_fields.items():
+        assert (field.description or "").endswith("."), name
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        config.model_validate({"not_a_field": 1})
+
+
+@each_policy
+def test_a_policy_is_a_file_of_its_own(entry):
+    assert entry.cls.__module__ == f"simulator.policies.{entry.kind}"
+
+
 def test_the_examples_are_of_known_kinds():
     assert set(EXAMPLES) <= {e.kind for e in ENTRIES}
     assert all(issubclass(REGISTRY.config_of(e.family, e.kind), BaseModel) for e in ENTRIES)
