@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from simulator.flow.policy_layout import (
+    call_timeouts,
+    dead_by_class,
+    delays,
+    edge_states,
+    pool_states,
+    slices,
+    special_pools,
+)
 from simulator.model import LIFO, OPTIONAL, REQUIRED
-from simulator.policies.retry import FULL, backoff_full
+from simulator.policies.retry import NONE
 from simulator.policies.service_time import DETERMINISTIC
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ POOL = np.dtype(
         ("h", _F), ("h_ticks", _I), ("n_slot", _I), ("n_col", _I), ("ring", _I), ("dead", _I),
         ("in0", _I), ("in1", _I), ("out0", _I), ("out1", _I), ("deterministic", _I),
         ("lifo", _I), ("late", _I), ("smooth", _F), ("sync_calls", _F), ("window", _I),
+        ("special", _I),
         ("remote", _I), ("restless", _I),
         # --- set by the engine
         ("rate", _F), ("workers", _F), ("room_max", _F), ("s", _F),
@@ -146,12 +156,29 @@ class Arrays(NamedTuple):
     """(2 * (P + E), 3) int64: tick, code (edge e: e, pool p: E + p), below."""
     noise: np.ndarray
     """Uniform random numbers still to be used, from ``ctl.noise_next`` on."""
+    edge_policy: np.ndarray
+    """(E,) columns of :mod:`simulator.policies.tables`; this and all that follows is touched by
+    pools with policies alone (``special``)."""
+    pool_policy: np.ndarray
+    """(P,) columns of :mod:`simulator.policies.tables`."""
+    discipline: np.ndarray
+    """(P,) int64: kinds of :mod:`simulator.policies.discipline`."""
+    edge_state: np.ndarray
+    """(E,) EDGE_STATE."""
+    pool_state: np.ndarray
+    """(P,) POOL_STATE."""
+    slices: np.ndarray
+    """(E, series, SLICES): rolling windows."""
+    low: np.ndarray
+    """(sum of retries + 1,) shortest delay before the attempt that follows (s)."""
+    dead_class: np.ndarray
+    """(cohorts + P, CLASSES): dead work by class of priority."""
 
 
 def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
     """Return ``(tick_s, h_ticks (P,))``: every pool steps at a power of two of the tick (E17)."""
     shortest = np.full(topology.n_pools, 30.0)
-    np.minimum.at(shortest, topology.edge_callee, topology.edge_timeout_s)
+    np.minimum.at(shortest, topology.edge_callee, call_timeouts(topology))
     h = shortest / STEPS_PER_TIMEOUT
     tick = float(h.min())
     return tick, 2 ** np.floor(np.log2(h / tick) + 1e-9).astype(np.int64)
@@ -181,7 +208,8 @@ def allocate(
     for name in ("accept", "p_down", "share"):
         pools[name] = 1.0
     pools["watch"] = edges["watch"] = -1.0
-    atts = _fill_edges(topology, pools, edges)
+    pools["special"] = special_pools(topology)
+    atts, low = _fill_edges(topology, pools, edges)
     in_edge = np.lexsort((np.arange(n_edges), topology.edge_callee))
     bounds = np.searchsorted(topology.edge_callee[in_edge], np.arange(n_pools + 1))
     pools["in0"], pools["in1"] = bounds[:-1], bounds[1:]
@@ -209,36 +237,39 @@ def allocate(
         cohorts[0::2], cohorts[1::2], np.zeros(dead), np.zeros(line),
         np.arange(n_pools, dtype=np.int64), np.zeros((2 * (n_pools + n_edges), 3), np.int64),
         np.zeros(NOISE_BLOCK + n_pools + n_edges if stochastic else 1),
+        topology.edge_policy.copy(), topology.pool_policy.copy(),
+        topology.discipline.astype(np.int64), edge_states(topology),
+        pool_states(topology, pools["h"]), slices(n_edges), low, dead_by_class(dead, n_pools),
     )  # fmt: skip
 
 
-def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Fill the fixed fields of ``edges``; return the attempt records."""
+def _fill_edges(
+    topology: Topology, pools: np.ndarray, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill the fixed fields of ``edges``; return attempt records and shortest delays."""
     names = {
         "caller": "edge_caller", "callee": "edge_callee", "kind": "edge_kind",
-        "calls": "edge_calls", "timeout": "edge_timeout_s",
+        "calls": "edge_calls",
     }  # fmt: skip
     for field, source in names.items():
         edges[field] = getattr(topology, source)
+    timeout = call_timeouts(topology)
     policy = topology.edge_policy
-    edges["retries"], edges["jitter"] = policy["retries"], policy["jitter"] == FULL
+    edges["timeout"] = timeout
+    edges["retries"], edges["jitter"] = policy["retries"], policy["jitter"] != NONE
     edges["budget"], edges["ratio"] = policy["budget"], policy["budget_ratio"]
-    edges["bucket"] = edges["tokens"] = policy["budget_bucket"]
+    edges["bucket"] = edges["tokens"] = policy["budget_bucket"] * policy["clients"]
     for name in ("admit", "p_ok", "share", "p_new", "p_avg"):
         edges[name] = 1.0
     h = pools["h"][topology.edge_callee]
-    edges["n_age"] = np.maximum(1, np.rint(topology.edge_timeout_s / h))
+    edges["n_age"] = np.maximum(1, np.rint(timeout / h))
     counts = policy["retries"] + 1
     edges["att"] = np.concatenate(([0], np.cumsum(counts)[:-1]))
     atts = np.zeros(int(counts.sum()), ATTEMPT)
-    longest = np.zeros(len(edges))
-    for e in range(len(edges)):
-        for k in range(counts[e]):
-            row = policy[e]
-            delay = backoff_full(k, row["backoff_base"], row["backoff_cap"], row["growth"])
-            atts["backoff"][edges["att"][e] + k] = delay
-            longest[e] = max(longest[e], delay)
-    edges["n_line"] = np.ceil((longest + topology.edge_timeout_s) / h).astype(np.int64) + 4
+    bounds = np.array([pair for row in policy for pair in delays(row)]).reshape(-1, 2)
+    atts["backoff"] = bounds[:, 1]
+    longest = np.maximum.reduceat(bounds[:, 1], edges["att"]) if len(edges) else bounds[:, 1]
+    edges["n_line"] = np.ceil((longest + timeout) / h).astype(np.int64) + 4
     synchronous = np.isin(topology.edge_kind, (REQUIRED, OPTIONAL))
     np.add.at(
         pools["sync_calls"],
@@ -247,7 +278,7 @@ def _fill_edges(topology: Topology, pools: np.ndarray, edges: np.ndarray) -> np.
     )
     np.maximum.at(pools["window"], topology.edge_callee, edges["n_line"])
     pools["forget"] = 1.0 / np.maximum(pools["window"], 2)
-    return atts
+    return atts, bounds[:, 0].copy()
 
 
 def _fill_rings(pools: np.ndarray, edges: np.ndarray, in_edge: np.ndarray) -> tuple[int, int, int]:

@@ -97,6 +97,8 @@ class FlowPlane:
         row["rate"], row["workers"] = rate_rps, workers
         per_unit = self._topology.queue_per_unit[pool]
         row["room_max"] = per_unit * units if math.isfinite(per_unit) else math.inf
+        declared = float(self._topology.units[pool].sum())
+        self.arrays.pool_state[pool]["size"] = units / declared if declared > 0.0 else 1.0
         kernel.touch_pool(self.arrays, pool)
 
     def set_service_time(self, pool: int, service_s: float) -> None:
@@ -118,6 +120,13 @@ class FlowPlane:
         kernel.touch_edge(
             self.arrays, edge, float(row["rate"]), float(row["admit"]), float(requests)
         )
+
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        """Set the hit ratio of an edge's cache, up to that of the full one (0 empties it)."""
+        row = self.arrays.edge_policy[edge]
+        if row["cache"]:
+            self.arrays.edge_state[edge]["hit"] = min(max(frac, 0.0), float(row["cache_hit_max"]))
+            kernel.touch_pool(self.arrays, int(self._edges[edge]["callee"]))
 
     def watch_edge(self, edge: int, *, below: float) -> int:
         """Watch the success share of first tries of an edge; return the number of the watch."""
@@ -154,6 +163,8 @@ class FlowPlane:
         e = self._edges[edge]
         p = self._pools[e["callee"]]
         eff, hold, s = float(p["eff"]), float(p["hold"]), float(p["s"])
+        if p["special"]:
+            s = float(self.arrays.pool_state[e["callee"]]["s"])
         if p["rate"] <= 0.0 or eff <= 0.0:
             return Outlook(0.0 if p["room_max"] <= 0.0 else 1.0, math.inf, math.inf, 0.0)
         wait = 0.0 if p["lifo"] else max(0.0, float(p["q"])) / eff

@@ -20,8 +20,10 @@ from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
 from simulator.flow.layout import SMOOTHING_S, step_lengths
 from simulator.flow.plane import CONSERVATION_RTOL, guards_on
-from simulator.flow.reference_pool import TINY, Edge, Key, Pool, Watch, make_edge, make_pool
-from simulator.model import CLIENT, PER_FIRST_TRY
+from simulator.flow.reference_build import make_edges, make_pool
+from simulator.flow.reference_pool import TINY, Edge, Key, Pool, Watch
+from simulator.flow.reference_special import SpecialEdge, SpecialPool
+from simulator.model import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +83,7 @@ class ReferencePlane:
         self._rows: list[tuple[list[list[float]], list[list[float]]]] = []
         self._crossings: deque[Crossing] = deque()
         steps_s = h_ticks * self.tick_s
-        self._edges = [make_edge(topology, e, steps_s) for e in range(topology.n_edges)]
+        self._edges = make_edges(topology, steps_s)
         self._pools = [
             make_pool(topology, p, int(h_ticks[p]), self.tick_s, self._edges)
             for p in range(topology.n_pools)
@@ -107,6 +109,9 @@ class ReferencePlane:
         p.rate_rps, p.workers = rate_rps, workers
         per_unit = float(self._topology.queue_per_unit[pool])
         p.room = per_unit * units if math.isfinite(per_unit) else math.inf
+        if isinstance(p, SpecialPool):
+            declared = float(self._topology.units[pool].sum())
+            p.size = units / declared if declared > 0.0 else 1.0
 
     def set_service_time(self, pool: int, service_s: float) -> None:
         """Set the mean service time (slow-down)."""
@@ -126,6 +131,12 @@ class ReferencePlane:
         """Add requests to a control edge (an operation's work)."""
         self._edges[edge].bank(self._tick, self.tick_s)
         self._edges[edge].issued += requests
+
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        """Set the hit ratio of an edge's cache, up to that of the full one (0 empties it)."""
+        e = self._edges[edge]
+        if isinstance(e, SpecialEdge) and e.cache is not None:
+            e.cache.hit = min(max(frac, 0.0), e.cache.hit_max)
 
     def watch_edge(self, edge: int, *, below: float) -> int:
         """Watch the success share of first tries of an edge; return the number of the watch."""
@@ -162,6 +173,7 @@ class ReferencePlane:
         budget = pool.eff_rps * pool.h
         if self._rng is not None and budget > 0.0:
             budget = poisson_count(budget, self._rng.random())
+        budget = pool.after_debts(budget)
         rejected = pool.admit(self._wanted(pool), budget)
         ok, served = pool.serve(budget)
         bad = timed_out + rejected + pool.settle()
@@ -170,7 +182,7 @@ class ReferencePlane:
         pool.bad += bad
         pool.watch.learn(ok, ok + bad, -math.expm1(-pool.h / SMOOTHING_S))
         for edge in pool.outputs:
-            edge.rate_next_rps = edge.calls * served / pool.h
+            edge.rate_next_rps = pool.calls(edge, served) / pool.h
 
     def _wanted(self, pool: Pool) -> dict[Key, float]:
         """First tries (E2) and retries that are due (E3)."""
@@ -189,10 +201,9 @@ class ReferencePlane:
             first = poisson_count(first, self._rng.random())
         edge.first += first
         edge.in_flight += first
-        if edge.budget == PER_FIRST_TRY:
-            edge.deposit(first)
+        edge.deposit_first(first)
         edge.step_failed += first * (1.0 - edge.admit)
-        return first * edge.admit
+        return edge.misses(first * edge.admit)
 
     def _publish(self, pool: Pool) -> None:
         """Let callers and callees see the step, after all pools of the tick have computed."""
@@ -235,7 +246,8 @@ class ReferencePlane:
         if p.rate_rps <= 0.0 or p.eff_rps <= 0.0:
             return Outlook(0.0 if p.room <= 0.0 else 1.0, math.inf, math.inf, 0.0)
         wait = 0.0 if p.lifo else p.queue() / p.eff_rps
-        return Outlook(p.accept, wait, wait + p.s + p.hold_s, p.p_down)
+        s = p.s_now if isinstance(p, SpecialPool) else p.s
+        return Outlook(p.accept, wait, wait + s + p.hold_s, p.p_down)
 
     def pool_success(self, pool: int) -> float:
         """Present success share of a pool's attempts (smoothed over about 5 s)."""

@@ -5,25 +5,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from simulator.flow.layout import SMOOTHING_S
 from simulator.model import (
     ASYNCHRONOUS,
     DEADLINE_AWARE,
-    LIFO,
     NO_BUDGET,
+    PER_FIRST_TRY,
     PER_SUCCESS,
     REQUIRED,
     ZOMBIE,
 )
-from simulator.policies.retry import FULL, backoff_full
-from simulator.policies.service_time import DETERMINISTIC
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from simulator.model import Topology
 
 TINY = 1e-9
 """Amounts (requests) below this are no work."""
@@ -165,6 +157,15 @@ class Edge:
         """E8: earn tokens."""
         self.tokens = min(self.bucket, self.tokens + self.ratio * events)
 
+    def deposit_first(self, first: float) -> None:
+        """E8: what first tries earn, before admission."""
+        if self.budget == PER_FIRST_TRY:
+            self.deposit(first)
+
+    def misses(self, first: float) -> float:
+        """Return the first tries that are to go out: here is no cache."""
+        return first
+
 
 Key = tuple[Edge, int]
 """Edge and attempt number."""
@@ -286,6 +287,14 @@ class Pool:
             eff = min(eff, max(0.0, free / max(1.0, calls)))
         return eff
 
+    def after_debts(self, budget: float) -> float:
+        """Return the work that is left for what waits: here nothing else costs any."""
+        return budget
+
+    def calls(self, edge: Edge, served: float) -> float:
+        """Return the calls that are made on an edge for what was served."""
+        return edge.calls * served
+
     def admit(self, wanted: dict[Key, float], budget: float) -> float:
         """E4: what finds room joins the newest cohort, the rest is rejected; return that."""
         total = sum(wanted.values())
@@ -375,10 +384,10 @@ class Pool:
             edge.grow_older()
             if edge.budget == PER_SUCCESS:
                 edge.deposit(edge.step_ok)
-            self.book(edge)
+            self.write(edge)
         return errors
 
-    def book(self, edge: Edge) -> None:
+    def write(self, edge: Edge) -> None:
         """E15: counters, and what callers will learn."""
         done = edge.step_ok + edge.step_failed
         edge.ok += edge.step_ok
@@ -393,45 +402,3 @@ class Pool:
             edge.next.latency_s = edge.step_latency / done
         edge.watch.learn(edge.step_ok, done, -math.expm1(-self.h / SMOOTHING_S))
         edge.step_ok = edge.step_failed = edge.step_latency = 0.0
-
-
-def make_edge(topology: Topology, e: int, steps_s: np.ndarray) -> Edge:
-    """Read an edge from the arrays."""
-    policy = topology.edge_policy[e]
-    retries, h = int(policy["retries"]), float(steps_s[topology.edge_callee[e]])
-    base, cap = float(policy["backoff_base"]), float(policy["backoff_cap"])
-    backoff_s = [backoff_full(k, base, cap, int(policy["growth"])) for k in range(retries + 1)]
-    timeout_s = float(topology.edge_timeout_s[e])
-    return Edge(
-        index=e,
-        kind=int(topology.edge_kind[e]),
-        calls=float(topology.edge_calls[e]),
-        timeout_s=timeout_s,
-        retries=retries,
-        jitter=bool(policy["jitter"] == FULL),
-        backoff_s=backoff_s,
-        budget=int(policy["budget"]),
-        ratio=float(policy["budget_ratio"]),
-        bucket=float(policy["budget_bucket"]),
-        tokens=float(policy["budget_bucket"]),
-        h=h,
-        line_steps=math.ceil((max(backoff_s) + timeout_s) / h) + 4,
-        elapsed_s=[0.0] * (retries + 1),
-    )
-
-
-def make_pool(topology: Topology, p: int, h_ticks: int, tick_s: float, edges: list[Edge]) -> Pool:
-    """Read a pool from the arrays."""
-    inputs = [edge for edge in edges if topology.edge_callee[edge.index] == p]
-    return Pool(
-        index=p,
-        h=h_ticks * tick_s,
-        h_ticks=h_ticks,
-        s=float(topology.service_s[p]),
-        deterministic=bool(topology.pool_policy["service_kind"][p] == DETERMINISTIC),
-        lifo=int(topology.discipline[p]) == LIFO,
-        late_work=int(topology.late_work[p]),
-        inputs=inputs,
-        outputs=[edge for edge in edges if topology.edge_caller[edge.index] == p],
-        n_cohorts=max((edge.n_age for edge in inputs), default=1) + 1,
-    )

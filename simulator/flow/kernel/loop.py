@@ -13,16 +13,22 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from simulator.compiled import compiled as _compiled
 from simulator.compiled import inlined as _inlined
+from simulator.flow.kernel import special
+from simulator.flow.kernel.words import (
+    ASYNCHRONOUS,
+    CERTAIN,
+    CLIENT,
+    DEADLINE_AWARE,
+    FOREVER,
+    REQUIRED,
+    TINY,
+    ZOMBIE,
+)
+from simulator.flow.kernel.words import draw as _draw
 
-REQUIRED, OPTIONAL, ASYNCHRONOUS, CLIENT, CONTROL = range(5)
-ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
 PER_FIRST_TRY, PER_SUCCESS = 1, 2
-TINY = 1e-9
-"""Amounts (requests) below this are no work."""
 TOLERANCE = 2e-3
 """Relative change of a flow that counts as a change (step control)."""
 LATENCY_TOLERANCE = 0.02
@@ -32,48 +38,8 @@ SMALL_WORK = 0.01
 is offered within its memory."""
 LONGEST_BLOCK = 8
 """Flows are averaged over blocks of one memory of the pool, up to this many if they oscillate."""
-FOREVER = np.iinfo(np.int64).max
-CERTAIN = 16.0
-"""Slack in service times above which an exponential service surely ends (1 - 1e-7)."""
 HYSTERESIS = 0.1
 """A watched share has risen again when it is this part of the way from threshold to 1 above it."""
-
-
-@_inlined
-def _poisson(mean, u):
-    """Map one uniform number to a Poisson count (E19).
-
-    Outcomes in the order of their distance to the mode: cost grows with the deviation only.
-    """
-    mode = math.floor(mean)
-    up = math.exp(mode * math.log(mean) - mean - math.lgamma(mode + 1.0))
-    down = up
-    u -= up
-    above = mode
-    below = mode
-    while u > 0.0 and (up > 0.0 or down > 0.0):
-        above += 1.0
-        up *= mean / above
-        u -= up
-        if u <= 0.0:
-            return above
-        if below > 0.0:
-            down *= below / mean
-            below -= 1.0
-            u -= down
-            if u <= 0.0:
-                return below
-        else:
-            down = 0.0
-    return mode
-
-
-@_inlined
-def _draw(ctl, noise, mean):
-    """Draw a Poisson count with the next uniform number of the plane's stream."""
-    i = ctl[0].noise_next
-    ctl[0].noise_next = i + 1
-    return _poisson(mean, noise[i])
 
 
 @_inlined
@@ -448,15 +414,20 @@ def _is_calm(pools, edges, atts, in_edge, p):
 
 
 @_compiled
-def _start_block(pools, edges, atts, in_edge, p, longer):
+def _start_block(arrays, p, longer):
     """Note the counters from which the means of the next block are taken (step control)."""
+    pools, edges, in_edge = arrays.pools, arrays.edges, arrays.in_edge
     P = pools[p]
-    if _is_calm(pools, edges, atts, in_edge, p):
+    window = P.window
+    if P.special == 1:
+        window = max(window, arrays.pool_state[p].memory)
+        special.note_state(arrays, p)
+    if window == P.window and _is_calm(pools, edges, arrays.atts, in_edge, p):
         length = 2
-    elif longer and P.block >= P.window:
-        length = min(2 * P.block, LONGEST_BLOCK * P.window)
+    elif longer and P.block >= window:
+        length = min(2 * P.block, LONGEST_BLOCK * window)
     else:
-        length = P.window
+        length = window
     pools[p].block = length
     pools[p].block_left = length
     pools[p].ring_sum = 0.0
@@ -543,6 +514,28 @@ def _end_block(pools, p):
     return same
 
 
+@_inlined
+def _book_step(ctl, pools, edges, in_edge, p, offered, served, ok, bad):
+    """Count what a step did, for samples and for step control."""
+    P = pools[p]
+    pools[p].offered += offered
+    pools[p].served += served
+    pools[p].ok += ok
+    pools[p].bad += bad
+    pools[p].offered_r = offered / P.h
+    pools[p].served_r = served / P.h
+    pools[p].ok_r = ok / P.h
+    pools[p].bad_r = bad / P.h
+    if ok + bad > TINY:
+        pools[p].share += P.smooth * (ok / (ok + bad) - P.share)
+    pools[p].done_tick = ctl[0].tick
+    if ctl[0].adaptive == 1 and 2 * P.block_left > P.block:
+        _note_inputs(pools, edges, in_edge, p)
+    pools[p].ring_sum += P.q - P.d_old
+    pools[p].block_left -= 1
+    ctl[0].steps += 1
+
+
 @_compiled
 def _step(ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, p, noise):
     """One step of pool ``p``, ending at the present tick."""
@@ -565,27 +558,18 @@ def _step(ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line,
     if pools[p].q > 0.0:
         ok, served = _serve(pools, edges, atts, in_edge, waiting, late, dead, p, budget)
     errors = _settle_edges(pools, edges, atts, in_edge, line, p)
-    bad = timed_out + rejected + errors
-    pools[p].offered += offered
-    pools[p].served += served
-    pools[p].ok += ok
-    pools[p].bad += bad
-    pools[p].offered_r = offered / P.h
-    pools[p].served_r = served / P.h
-    pools[p].ok_r = ok / P.h
-    pools[p].bad_r = bad / P.h
-    if ok + bad > TINY:
-        pools[p].share += P.smooth * (ok / (ok + bad) - P.share)
     for i in range(P.out0, P.out1):
         e = out_edge[i]
         edges[e].rate_new = edges[e].calls * served / P.h
         edges[e].rate_avg += P.forget * (edges[e].rate_new - edges[e].rate_avg)
-    pools[p].done_tick = ctl[0].tick
-    if ctl[0].adaptive == 1 and 2 * P.block_left > P.block:
-        _note_inputs(pools, edges, in_edge, p)
-    pools[p].ring_sum += P.q - P.d_old
-    pools[p].block_left -= 1
-    ctl[0].steps += 1
+    _book_step(ctl, pools, edges, in_edge, p, offered, served, ok, timed_out + rejected + errors)
+
+
+@_compiled
+def _special_step(arrays, p):
+    """One step of a pool with policies."""
+    offered, served, ok, bad = special.step(arrays, p)
+    _book_step(arrays.ctl, arrays.pools, arrays.edges, arrays.in_edge, p, offered, served, ok, bad)
 
 
 @_compiled
@@ -618,14 +602,15 @@ def _sync(ctl, pools, edges, in_edge, p, tick):
 
 
 @_compiled
-def _wake(ctl, pools, edges, atts, in_edge, p):
+def _wake(arrays, p):
     """Make pool ``p`` step again from the present tick on."""
+    ctl, pools = arrays.ctl, arrays.pools
     pools[p].known = 0
     if pools[p].awake == 1 or pools[p].remote == 1:
         return
-    _sync(ctl, pools, edges, in_edge, p, ctl[0].tick)
+    _sync(ctl, pools, arrays.edges, arrays.in_edge, p, ctl[0].tick)
     pools[p].awake = 1
-    _start_block(pools, edges, atts, in_edge, p, False)
+    _start_block(arrays, p, False)
     ctl[0].stop |= 2
 
 
@@ -666,15 +651,16 @@ def _check_watches(ctl, pools, edges, in_edge, cross, p):
 
 
 @_compiled
-def _publish_calls(ctl, pools, edges, atts, in_edge, e, rate, felt):
+def _publish_calls(arrays, e, rate, felt):
     """Tell the callee of edge ``e`` the new rate of calls; ``felt`` decides whether to wake it."""
+    ctl, pools, edges = arrays.ctl, arrays.pools, arrays.edges
     a = edges[e]
     if rate == a.rate:
         return
     if pools[a.callee].awake == 0:
         if not _far(felt, a.rate, max(pools[a.callee].offered_r, TINY)):
             return
-        _wake(ctl, pools, edges, atts, in_edge, a.callee)
+        _wake(arrays, a.callee)
     tick = ctl[0].tick
     edges[e].issued += a.rate * (tick - a.issued_tick) * ctl[0].tick_s
     edges[e].issued_tick = tick
@@ -682,8 +668,9 @@ def _publish_calls(ctl, pools, edges, atts, in_edge, e, rate, felt):
 
 
 @_compiled
-def _publish_outcome(ctl, pools, edges, atts, in_edge, e, p_ok, latency, felt_p, felt_latency):
+def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
     """Tell the caller of edge ``e`` how its calls end now."""
+    pools, edges = arrays.pools, arrays.edges
     a = edges[e]
     if a.caller >= 0 and pools[a.caller].awake == 0 and a.kind != ASYNCHRONOUS:
         near = abs(felt_p - a.p_ok) <= TOLERANCE and (
@@ -691,27 +678,26 @@ def _publish_outcome(ctl, pools, edges, atts, in_edge, e, p_ok, latency, felt_p,
         )
         if near:
             return
-        _wake(ctl, pools, edges, atts, in_edge, a.caller)
+        _wake(arrays, a.caller)
     edges[e].p_ok = p_ok
     edges[e].latency = latency
     edges[e].done_r = a.done_new
 
 
 @_compiled
-def _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, p):
+def _publish(arrays, p):
     """Let callers and callees of pool ``p`` see the step (after all pools of the tick stepped)."""
+    pools, edges, in_edge, out_edge = arrays.pools, arrays.edges, arrays.in_edge, arrays.out_edge
     P = pools[p]
     for i in range(P.out0, P.out1):
         e = out_edge[i]
-        _publish_calls(ctl, pools, edges, atts, in_edge, e, edges[e].rate_new, edges[e].rate_avg)
+        _publish_calls(arrays, e, edges[e].rate_new, edges[e].rate_avg)
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
         edges[e].held = a.in_flight
-        _publish_outcome(
-            ctl, pools, edges, atts, in_edge, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg
-        )
-    _check_watches(ctl, pools, edges, in_edge, cross, p)
+        _publish_outcome(arrays, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg)
+    _check_watches(arrays.ctl, pools, edges, in_edge, arrays.cross, p)
 
 
 @_compiled
@@ -734,15 +720,19 @@ def _would_cross(pools, edges, in_edge, p, span):
 
 
 @_compiled
-def _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
+def _fall_asleep(arrays, p):
     """Put a steady pool to sleep with the mean flows of its last block, still to be published.
 
     Returns False when a drift reaches a bound so soon that sleep does not pay, or a watched share
     is under way.
     """
+    ctl, pools, edges = arrays.ctl, arrays.pools, arrays.edges
+    in_edge, out_edge = arrays.in_edge, arrays.out_edge
     P = pools[p]
     span = P.block * P.h
     if _would_cross(pools, edges, in_edge, p, span):
+        return False
+    if P.special == 1 and special.state_moved(arrays, p):
         return False
     horizon = 1e18
     drift = P.ref_d_old
@@ -772,6 +762,9 @@ def _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
     for i in range(P.out0, P.out1):
         e = out_edge[i]
         edges[e].rate_new = edges[e].rate_avg = edges[e].calls * P.ref_served
+        if P.special == 1 and arrays.edge_policy[e].deadline == 1:
+            alive = special.alive_served(arrays, p, span)
+            edges[e].rate_new = edges[e].rate_avg = edges[e].calls * alive
     for i in range(P.in0, P.in1):
         _rest_edge(edges, in_edge[i], span)
     ctl[0].stop |= 2
@@ -863,23 +856,24 @@ def _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows):
 
 
 @_compiled
-def _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake):
+def _sleep_steady(arrays):
     """Put to sleep the pools whose mean flows have not changed from block to block (E18).
 
     Between the steps of a tick and their publication: what a neighbour publishes now wakes the
     sleeper, instead of being taken for what it fell asleep with.
     """
+    ctl, pools, edges, awake = arrays.ctl, arrays.pools, arrays.edges, arrays.awake
     for i in range(ctl[0].n_awake):
         p = awake[i]
         if pools[p].block_left > 0 or ctl[0].tick != pools[p].done_tick:
             continue
         if pools[p].restless == 1:  # what a remote caller sends is no rate that sleep could keep
-            _start_block(pools, edges, atts, in_edge, p, False)
+            _start_block(arrays, p, False)
             continue
-        same = _end_block(pools, p) and not _inputs_moved(pools, edges, in_edge, p)
-        if same and _fall_asleep(ctl, pools, edges, in_edge, out_edge, p):
+        same = _end_block(pools, p) and not _inputs_moved(pools, edges, arrays.in_edge, p)
+        if same and _fall_asleep(arrays, p):
             continue
-        _start_block(pools, edges, atts, in_edge, p, not same)
+        _start_block(arrays, p, not same)
 
 
 @_compiled
@@ -891,8 +885,21 @@ def advance(arrays, target, pool_rows, edge_rows):
 
     Returns True when ``target`` was reached.
     """
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross, noise = (
-        arrays
+    ctl, pools, edges, atts, in_edge, out_edge = (
+        arrays.ctl,
+        arrays.pools,
+        arrays.edges,
+        arrays.atts,
+        arrays.in_edge,
+        arrays.out_edge,
+    )
+    waiting, late, dead, line, awake, noise = (
+        arrays.waiting,
+        arrays.late,
+        arrays.dead,
+        arrays.line,
+        arrays.awake,
+        arrays.noise,
     )
     draws_max = pools.shape[0] + edges.shape[0]
     while True:
@@ -918,7 +925,11 @@ def advance(arrays, target, pool_rows, edge_rows):
         ctl[0].tick = nxt
         n = ctl[0].n_awake
         for i in range(n):
-            if nxt & (pools[awake[i]].h_ticks - 1) == 0:  # due; steps are powers of two
+            if nxt & (pools[awake[i]].h_ticks - 1) != 0:  # not due; steps are powers of two
+                continue
+            if pools[awake[i]].special == 1:
+                _special_step(arrays, awake[i])
+            else:
                 _step(
                     ctl,
                     pools,
@@ -934,14 +945,14 @@ def advance(arrays, target, pool_rows, edge_rows):
                     noise,
                 )
         if ctl[0].adaptive == 1:
-            _sleep_steady(ctl, pools, edges, atts, in_edge, out_edge, awake)
+            _sleep_steady(arrays)
         for i in range(n):
             if nxt & (pools[awake[i]].h_ticks - 1) == 0:  # due; steps are powers of two
-                _publish(ctl, pools, edges, atts, in_edge, out_edge, cross, awake[i])
+                _publish(arrays, awake[i])
         if ctl[0].min_wake <= nxt:
             for p in range(pools.shape[0]):
                 if pools[p].awake == 0 and pools[p].wake_tick <= nxt:
-                    _wake(ctl, pools, edges, atts, in_edge, p)
+                    _wake(arrays, p)
         if nxt == ctl[0].next_sample:
             _sample(ctl, pools, edges, in_edge, out_edge, dead, pool_rows, edge_rows)
 
@@ -949,31 +960,27 @@ def advance(arrays, target, pool_rows, edge_rows):
 @_compiled
 def touch_pool(arrays, p):
     """Wake a pool that the engine changed, unless it stays calm all the same (step control)."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross, noise = (
-        arrays
-    )
+    pools = arrays.pools
     P = pools[p]
     calm = P.q <= TINY and P.in_ring <= TINY and P.accept >= 1.0
-    if P.awake == 0 and calm:
+    if P.awake == 0 and calm and P.special == 0:
         eff = min(P.rate, P.workers / (P.s + P.hold))
         if P.offered_r < 0.98 * eff:
             pools[p].eff = eff
             return
-    _wake(ctl, pools, edges, atts, in_edge, p)
+    _wake(arrays, p)
 
 
 @_compiled
 def touch_edge(arrays, e, rate, admit, inject):
     """Set an edge's first-try rate and admission, add injected requests; wake its pool."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross, noise = (
-        arrays
-    )
+    ctl, pools, edges = arrays.ctl, arrays.pools, arrays.edges
     a = edges[e]
     P = pools[a.callee]
     edges[e].work += inject
     if inject > 0.0 and P.awake == 0 and a.work < SMALL_WORK * P.offered_r * P.window * P.h:
         return
-    _wake(ctl, pools, edges, atts, in_edge, a.callee)
+    _wake(arrays, a.callee)
     tick = ctl[0].tick
     edges[e].issued += a.rate * (tick - a.issued_tick) * ctl[0].tick_s
     edges[e].issued_tick = tick
@@ -987,18 +994,13 @@ def tell_outcome(arrays, e, p_ok, latency, done_r, held):
     edges = arrays.edges
     edges[e].held = held
     edges[e].done_new = done_r
-    _publish_outcome(
-        arrays.ctl, arrays.pools, edges, arrays.atts, arrays.in_edge, e, p_ok, latency, p_ok,
-        latency,
-    )  # fmt: skip
+    _publish_outcome(arrays, e, p_ok, latency, p_ok, latency)
 
 
 @_compiled
 def settle_counters(arrays):
     """Bring all sleeping pools' counters up to the present tick."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross, noise = (
-        arrays
-    )
+    ctl, pools, edges, in_edge = arrays.ctl, arrays.pools, arrays.edges, arrays.in_edge
     for p in range(pools.shape[0]):
         if pools[p].awake == 0:
             _sync(ctl, pools, edges, in_edge, p, ctl[0].tick)
@@ -1007,8 +1009,12 @@ def settle_counters(arrays):
 @_compiled
 def count_in_flight(arrays, out):
     """Write into ``out`` (E,) the attempts really present: waiting, late and in delay lines."""
-    ctl, pools, edges, atts, in_edge, out_edge, waiting, late, dead, line, awake, cross, noise = (
-        arrays
+    pools, edges, atts, waiting, late = (
+        arrays.pools,
+        arrays.edges,
+        arrays.atts,
+        arrays.waiting,
+        arrays.late,
     )
     for e in range(edges.shape[0]):
         a = edges[e]
