@@ -31,7 +31,7 @@ LIMIT_S = 600.0
 
 @dataclass
 class Results:
-    """All runs with right answers, by (workload, program), and why others are missing."""
+    """All runs by (workload, program), what is wrong with them, and why others are missing."""
 
     runs: dict[Key, list[Run]] = field(default_factory=dict)
     checks: dict[Key, list[Run]] = field(default_factory=dict)
@@ -39,10 +39,14 @@ class Results:
     missing: dict[Key, str] = field(default_factory=dict)
     versions: dict[Key, str] = field(default_factory=dict)
 
+    def right(self, key: Key) -> list[Run]:
+        """Return the runs whose answer is right."""
+        return [run for run in self.runs.get(key, ()) if not run["wrong"]]
+
     def speeds(self, key: Key) -> dict[int, float]:
         """First tries per CPU second, by round."""
         rounds: dict[int, list[Run]] = {}
-        for run in self.runs.get(key, ()) if key not in self.missing else ():
+        for run in self.right(key) if key not in self.missing else ():
             rounds.setdefault(run["round"], []).append(run)
         return {
             n: sum(run["first"] for run in runs) / sum(run["cpu_s"] for run in runs)
@@ -114,12 +118,12 @@ def attempt(program: Program, python: str, results: Results, n: int, *, timed: b
     except RuntimeError as error:
         results.missing.setdefault(key, f"failed: {error}")
         return
-    wrong = [text for run in runs for text in complaints(program.workload, run)]
-    if wrong:
-        label = "" if timed else " without retries"
-        results.missing.setdefault(key, f"wrong answer{label}: {wrong[0]}")
+    judged = [run | {"round": n, "wrong": complaints(program.workload, run)} for run in runs]
     kept = results.runs if timed else results.checks
-    kept.setdefault(key, []).extend(run | {"round": n} for run in runs)
+    kept.setdefault(key, []).extend(judged)
+    wrong = [run["wrong"][0] for run in judged if run["wrong"]]
+    if wrong and not timed:
+        results.missing.setdefault(key, f"wrong answer without retries: {wrong[0]}")
 
 
 def places(programs: Sequence[Program], results: Results) -> dict[str, str]:
@@ -149,16 +153,19 @@ def measure(programs: Sequence[Program], rounds: int) -> Results:
                 attempt(program, python, results, n, timed=False)
             took = time.perf_counter() - start
             tell(f"round {n} of {rounds}, {program.workload} {program.name}: {took:.1f} s")
-    check_means(results)
+    check_together(results)
     return results
 
 
-def check_means(results: Results) -> None:
-    """Judge the mean of all runs of W1."""
+def check_together(results: Results) -> None:
+    """Judge the runs of a program together: whether any is right, and the mean of W1."""
     for key, runs in results.runs.items():
-        wrong = list(wrong_mean(runs)) if key[0] == "W1" else []
-        if wrong:
-            results.missing.setdefault(key, f"wrong answer: {wrong[0]}")
+        right = results.right(key)
+        if not right:
+            results.missing[key] = f"wrong answer: {runs[0]['wrong'][0]}"
+        elif key[0] == "W1":
+            for text in wrong_mean(right):
+                results.missing.setdefault(key, f"wrong answer: {text}")
 
 
 def tell(text: str) -> None:

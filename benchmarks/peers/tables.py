@@ -41,7 +41,8 @@ def row_of(program: Program, results: Results) -> dict[str, Any]:
     row: dict[str, Any] = {"workload": program.workload, "program": program.name}
     row |= {"title": program.title, "version": results.versions.get(key, "")}
     row["horizon_s"] = program.horizon_s
-    speeds, runs = results.speeds(key), results.runs.get(key, [])
+    speeds, runs = results.speeds(key), results.right(key)
+    wrong = [run["wrong"][0] for run in results.runs.get(key, ()) if run["wrong"]]
     if key in results.missing or not speeds:
         return row | {"missing": results.missing.get(key, "not run")}
     own = list(speeds.values())
@@ -60,6 +61,7 @@ def row_of(program: Program, results: Results) -> dict[str, Any]:
         "cpu_s_per_run": statistics.median(run["cpu_s"] for run in runs),
         "wall_s_per_run": statistics.median(run["wall_s"] for run in runs),
         "peak_mb": max(run["peak_mb"] for run in runs),
+        "wrong_runs": wrong,
         "answer": answer,
         "answer_sd": 1e6 * wait_sd_s(runs[0]) / len(runs) ** 0.5 if program.workload == "W1" else 0,
     }
@@ -76,6 +78,8 @@ def cells(row: dict[str, Any]) -> list[str]:
     answer = f"{row['answer']:.3f}"
     if row["workload"] == "W1":
         answer = f"{row['answer']:.1f} ± {row['answer_sd']:.1f} µs"
+    if row["wrong_runs"]:
+        answer += f"; WRONG in {len(row['wrong_runs'])} more: {row['wrong_runs'][0]}"
     return [
         *start,
         row["python"],
