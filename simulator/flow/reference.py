@@ -201,9 +201,10 @@ class ReferencePlane:
             first = poisson_count(first, self._rng.random())
         edge.first += first
         edge.in_flight += first
+        first = edge.misses(first)
         edge.deposit_first(first)
         edge.step_failed += first * (1.0 - edge.admit)
-        return edge.misses(first * edge.admit)
+        return first * edge.admit
 
     def _publish(self, pool: Pool) -> None:
         """Let callers and callees see the step, after all pools of the tick have computed."""

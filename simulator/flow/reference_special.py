@@ -28,7 +28,6 @@ from simulator.policies.retry import (
     PER_SUCCESS,
     THROTTLE,
     WINDOWED,
-    throttle_allows,
     windowed_balance,
 )
 from simulator.policies.service_time import EXPONENTIAL, ends_within
@@ -93,11 +92,13 @@ class Breaker:
             window.slices = [0.0] * SLICES
 
     def share(self, wanted: float) -> float:
-        """Return the share of attempts that is let through."""
-        if self.state == OPEN:
-            return 0.0
+        """Return the share of attempts that is let through; as probes they count as sent."""
+        if self.state != HALF_OPEN:
+            return float(self.state == CLOSED)
         left = max(0.0, self.probes - self.sent)
-        return left / wanted if self.state == HALF_OPEN and wanted > left else 1.0
+        share = left / wanted if wanted > left else 1.0
+        self.sent += wanted * share
+        return share
 
     def book(self, ok: float, failed: float) -> None:
         """Count attempts that ended and were sent since the last change."""
@@ -234,7 +235,7 @@ class SpecialEdge(Edge):
             self.breaker.roll(now_s, self.h)
 
     def deposit_first(self, first: float) -> None:
-        """E8, E29: what first tries earn."""
+        """E8, E29: what first tries that go out earn."""
         if self.budget == WINDOWED:
             self.deposits.add(first)
         elif self.budget == PER_FIRST_TRY:
@@ -248,7 +249,7 @@ class SpecialEdge(Edge):
         self.step_ok += self.step_hits
         return first - self.step_hits
 
-    def pay(self, amount: float, *, on_wire: bool) -> float:
+    def pay(self, amount: float) -> float:
         """E8, E29: return the amount that the budget lets try again."""
         if self.budget in (PER_FIRST_TRY, PER_SUCCESS):
             return self.spend(amount)
@@ -259,18 +260,14 @@ class SpecialEdge(Edge):
             granted = min(amount, max(0.0, balance))
             self.retried.add(granted)
             return granted
-        if self.budget == THROTTLE:
-            if on_wire:
-                return min(amount, max(0.0, self.tokens - 0.5 * self.bucket))
-            return amount if throttle_allows(self.tokens, self.bucket) else 0.0
+        if self.budget == THROTTLE:  # those that fail before half is reached may
+            return min(amount, max(0.0, self.tokens - 0.5 * self.bucket))
         return amount
 
-    def fail(
-        self, k: int, amount: float, age_s: float, now: int, steps: int, *, on_wire: bool = True
-    ) -> None:
+    def fail(self, k: int, amount: float, age_s: float, now: int, steps: int) -> None:
         """E6, E28, E29: an amount of attempt ``k`` failed at ``age_s``: try again or give up."""
-        again = self.pay(amount, on_wire=on_wire) if k < self.retries else 0.0
-        if on_wire and self.budget == THROTTLE:
+        again = self.pay(amount) if k < self.retries else 0.0
+        if self.budget == THROTTLE:
             self.tokens = max(0.0, self.tokens - amount)
         if again > 0.0:
             low, high = self.delay_s[k]
@@ -458,20 +455,24 @@ class SpecialPool(Pool):
     def ask_caller(self, edge: SpecialEdge, wanted: dict[Key, float], budget: float) -> None:
         """E30 to E32: what the caller's own policies refuse is taken out of ``wanted``."""
         keys = [(edge, k) for k in range(edge.retries + 1)]
-        total = sum(wanted[key] for key in keys)
-        share = 1.0 if edge.breaker is None else edge.breaker.share(total)
+        out = sum(wanted[key] for key in keys)
+        by_throttling = by_bulkhead = by_breaker = 1.0
         if edge.throttling is not None:
-            share *= edge.throttling.share(total * share)
-        again = self.bulkhead_share(edge, total * share, budget) if edge.bulkhead > 0.0 else 1.0
+            by_throttling = edge.throttling.share(out)
+            out *= by_throttling
+        if edge.bulkhead > 0.0:
+            by_bulkhead = self.bulkhead_share(edge, out, budget)
+            out *= by_bulkhead
+        if edge.breaker is not None:
+            by_breaker = edge.breaker.share(out)
         for key in keys:
-            refused = wanted[key] * (1.0 - share)
-            edge.give_up(key[1], refused, 0.0)
-            no = (wanted[key] - refused) * (1.0 - again)
-            if no > 0.0:
-                edge.fail(key[1], no, 0.0, self.count, 1, on_wire=False)
-            wanted[key] -= refused + no
-        if edge.breaker is not None and edge.breaker.state == HALF_OPEN:
-            edge.breaker.sent += sum(wanted[key] for key in keys)
+            lost = wanted[key] * (1.0 - by_throttling)
+            refused = (wanted[key] - lost) * (1.0 - by_bulkhead)
+            if refused > 0.0:
+                edge.fail(key[1], refused, 0.0, self.count, 1)
+            left = wanted[key] - lost - refused
+            wanted[key] = left * by_breaker
+            edge.give_up(key[1], lost + left * (1.0 - by_breaker), 0.0)
 
     def bulkhead_share(self, edge: SpecialEdge, wanted: float, budget: float) -> float:
         """E32: share that finds room under the edge's own limit."""

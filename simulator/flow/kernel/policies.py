@@ -44,7 +44,6 @@ _contention_factor = inlined(contention.contention_factor)
 _memory_factor = inlined(memory_pressure.memory_factor)
 _refilled = inlined(rate_limit.refilled)
 _balance = inlined(retry.windowed_balance)
-_allows = inlined(retry.throttle_allows)
 
 
 @inlined
@@ -84,7 +83,7 @@ def roll_windows(slices, es, ep, e, now):
 
 
 @inlined
-def _granted(edges, es, ep, slices, e, amount, on_wire):
+def _granted(edges, es, ep, slices, e, amount):
     """Let the budget pay for retries of an amount that failed (E8, E29)."""
     kind = ep[e].budget
     if kind in (PER_FIRST_TRY, PER_SUCCESS):
@@ -101,10 +100,8 @@ def _granted(edges, es, ep, slices, e, amount, on_wire):
         again = min(amount, max(0.0, balance))
         slices[e, RETRIES, es[e].budget_slice % SLICES] += again
         return again
-    if kind == THROTTLE:
-        if on_wire:  # booked already: those that failed before half was reached may
-            return min(amount, max(0.0, edges[e].tokens + amount - 0.5 * edges[e].bucket))
-        return amount if _allows(edges[e].tokens, edges[e].bucket) else 0.0
+    if kind == THROTTLE:  # booked already: those that failed before half was reached may
+        return min(amount, max(0.0, edges[e].tokens + amount - 0.5 * edges[e].bucket))
     return amount
 
 
@@ -129,17 +126,16 @@ def _back_later(pools, edges, atts, line, low, e, k, amount, steps):
 
 
 @compiled
-def fail(pools, edges, atts, line, ep, es, slices, low, e, k, amount, age, steps, on_wire):
+def fail(pools, edges, atts, line, ep, es, slices, low, e, k, amount, age, steps):
     """Retry or give up an amount of attempt ``k`` that failed at ``age`` (E6, E28, E29)."""
     a = edges[e]
     att = a.att + k
     again = 0.0
-    books = on_wire and ep[e].budget == THROTTLE
-    if books:
+    if ep[e].budget == THROTTLE:
         edges[e].tokens -= amount
     if k < a.retries:
-        again = _granted(edges, es, ep, slices, e, amount, on_wire)
-    if books:
+        again = _granted(edges, es, ep, slices, e, amount)
+    if ep[e].budget == THROTTLE:
         edges[e].tokens = max(0.0, edges[e].tokens)
     if again > 0.0:
         wait = 0.5 * (low[att] + atts[att].backoff)
@@ -202,25 +198,30 @@ def judge(slices, es, ep, e, now):
 
 
 @inlined
-def passes_caller(slices, es, ep, e, wanted):
-    """Return the share that breaker and throttling let through (E30, E31); not retried."""
-    share = 1.0
-    if ep[e].breaker == 1:
-        if es[e].breaker == OPEN:
-            share = 0.0
-        elif es[e].breaker == HALF_OPEN:
-            left = max(0.0, ep[e].breaker_probes * ep[e].clients - es[e].sent)
-            if wanted > left:
-                share = left / wanted
-    if ep[e].throttling == 1:
-        n = float(ep[e].clients)
-        refused = _refusal(
-            total_of(slices, e, REQUESTS) / n,
-            total_of(slices, e, ACCEPTS) / n,
-            ep[e].throttling_k,
-        )
-        slices[e, REQUESTS, es[e].throttling_slice % SLICES] += wanted * share
-        share *= 1.0 - refused
+def throttled_share(slices, es, ep, e, wanted):
+    """Book what is wanted; return the share that throttling lets through (E30)."""
+    if ep[e].throttling == 0:
+        return 1.0
+    n = float(ep[e].clients)
+    refused = _refusal(
+        total_of(slices, e, REQUESTS) / n,
+        total_of(slices, e, ACCEPTS) / n,
+        ep[e].throttling_k,
+    )
+    slices[e, REQUESTS, es[e].throttling_slice % SLICES] += wanted
+    return 1.0 - refused
+
+
+@inlined
+def breaker_share(es, ep, e, wanted):
+    """Return the share that the breaker lets through, and book it as sent (E31)."""
+    if ep[e].breaker == 0 or es[e].breaker == CLOSED:
+        return 1.0
+    if es[e].breaker == OPEN:
+        return 0.0
+    left = max(0.0, ep[e].breaker_probes * ep[e].clients - es[e].sent)
+    share = left / wanted if wanted > left else 1.0
+    es[e].sent += wanted * share
     return share
 
 

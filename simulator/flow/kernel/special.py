@@ -10,6 +10,7 @@ from simulator.compiled import compiled, inlined
 from simulator.flow.kernel.policies import (
     adapt_limit,
     book_ended,
+    breaker_share,
     bulkhead_share,
     callees,
     class_of,
@@ -17,10 +18,10 @@ from simulator.flow.kernel.policies import (
     fail,
     in_service_after,
     judge,
-    passes_caller,
     rate_share,
     roll_windows,
     slowdown,
+    throttled_share,
     wait_over,
 )
 from simulator.flow.kernel.words import (
@@ -36,7 +37,7 @@ from simulator.flow.kernel.words import (
 )
 from simulator.policies import cache, discipline, service_time
 from simulator.policies.base import SLICES
-from simulator.policies.circuit_breaker import CLOSED, HALF_OPEN
+from simulator.policies.circuit_breaker import CLOSED
 from simulator.policies.discipline import CODEL, LIFO, PRIORITY
 from simulator.policies.load_shedding import CLASSES
 from simulator.policies.retry import PER_FIRST_TRY, PER_SUCCESS, THROTTLE, WINDOWED
@@ -92,7 +93,7 @@ def _expire(A, p):
             book_ended(A.slices, A.edge_state, A.edge_policy, e, P.h, now, 0.0, gone, age * P.h)
             fail(
                 pools, edges, A.atts, A.line, A.edge_policy, A.edge_state, A.slices, A.low,
-                e, k, gone, age * P.h, 0, True,
+                e, k, gone, age * P.h, 0,
             )  # fmt: skip
     if pools[p].in_ring < TINY:
         pools[p].in_ring = 0.0
@@ -138,6 +139,11 @@ def _first_tries(A, e):
     edges[e].issued_tick = tick
     edges[e].first += first
     edges[e].in_flight += first
+    if A.edge_policy[e].cache == 1:
+        hits = first * A.edge_state[e].hit
+        edges[e].x_ok += hits
+        A.edge_state[e].hits = hits
+        first -= hits
     if a.budget == PER_FIRST_TRY:
         edges[e].tokens = min(a.bucket, a.tokens + a.ratio * first)
     elif a.budget == WINDOWED:
@@ -145,11 +151,6 @@ def _first_tries(A, e):
     if a.admit < 1.0:
         edges[e].x_failed += first * (1.0 - a.admit)
         first *= a.admit
-    if A.edge_policy[e].cache == 1:
-        hits = first * A.edge_state[e].hit
-        edges[e].x_ok += hits
-        A.edge_state[e].hits = hits
-        first -= hits
     return first
 
 
@@ -177,35 +178,38 @@ def _wanted(A, p, e, base):
 
 @inlined
 def _ask_caller(A, p, e, base, wanted, budget):
-    """Let the caller's own policies refuse (E30 to E32); return what goes out."""
+    """Let the caller's own policies refuse (E30 to E32); return what goes out.
+
+    Throttling, bulkhead, breaker; what the bulkhead refuses may be retried.
+    """
     pools, edges, es, ep = A.pools, A.edges, A.edge_state, A.edge_policy
-    share = passes_caller(A.slices, es, ep, e, wanted)
-    again = 1.0
+    by_throttling = throttled_share(A.slices, es, ep, e, wanted)
+    out = wanted * by_throttling
+    by_bulkhead = 1.0
     if ep[e].bulkhead > 0:
-        again = bulkhead_share(
-            pools, edges, A.waiting, A.late, ep, es, e, p, A.pool_state[p].s, wanted * share,
-            budget,
-        )  # fmt: skip
-    out = 0.0
+        by_bulkhead = bulkhead_share(
+            pools, edges, A.waiting, A.late, ep, es, e, p, A.pool_state[p].s, out, budget
+        )
+        out *= by_bulkhead
+    by_breaker = breaker_share(es, ep, e, out)
     for k in range(edges[e].retries + 1):
         c = base + edges[e].col + k
         x = A.waiting[c]
         if x <= 0.0:
             continue
-        if share < 1.0:
-            no = x * (1.0 - share)
-            edges[e].x_failed += no
-            edges[e].x_latency += no * A.atts[edges[e].att + k].elapsed
+        lost = x * (1.0 - by_throttling)
+        x -= lost
+        if by_bulkhead < 1.0:
+            no = x * (1.0 - by_bulkhead)
+            fail(pools, edges, A.atts, A.line, ep, es, A.slices, A.low, e, k, no, 0.0, 1)
             x -= no
-        if again < 1.0:
-            no = x * (1.0 - again)
-            fail(pools, edges, A.atts, A.line, ep, es, A.slices, A.low, e, k, no, 0.0, 1, False)
-            x -= no
+        lost += x * (1.0 - by_breaker)
+        x *= by_breaker
+        if lost > 0.0:
+            edges[e].x_failed += lost
+            edges[e].x_latency += lost * A.atts[edges[e].att + k].elapsed
         A.waiting[c] = x
-        out += x
-    if es[e].breaker == HALF_OPEN:
-        es[e].sent += out
-    return out
+    return out * by_breaker
 
 
 @inlined
@@ -283,7 +287,7 @@ def _arrive(A, p, budget):
                     book_ended(A.slices, A.edge_state, ep, e, P.h, now, 0.0, no, 0.0)
                     fail(
                         pools, edges, A.atts, A.line, ep, A.edge_state, A.slices, A.low,
-                        e, k, no, 0.0, 1, True,
+                        e, k, no, 0.0, 1,
                     )  # fmt: skip
     pools[p].accept = (total - rejected) / total if rejected > 0.0 else 1.0
     pools[p].q += total - rejected
@@ -484,7 +488,7 @@ def _drop(A, p, oldest):
                     )
                     fail(
                         pools, edges, A.atts, A.line, A.edge_policy, A.edge_state, A.slices,
-                        A.low, e, k, x, age * P.h, 1, True,
+                        A.low, e, k, x, age * P.h, 1,
                     )  # fmt: skip
     pools[p].q -= dropped + gone
     pools[p].in_ring -= dropped
@@ -559,7 +563,7 @@ def _settle_edges(A, p):
                 errors += x
                 fail(
                     pools, edges, atts, A.line, A.edge_policy, es, A.slices, A.low,
-                    e, k, x, atts[att].x_err_age / x, delay, True,
+                    e, k, x, atts[att].x_err_age / x, delay,
                 )  # fmt: skip
                 atts[att].x_err = 0.0
                 atts[att].x_err_age = 0.0
