@@ -98,9 +98,8 @@ def by_reason(cases: list[dict[str, Any]]) -> list[str]:
     for reason in sorted(kinds):
         found = kinds[reason]
         queue = np.array([c["against_requests"]["queue"] for c in found])
-        lines.append(
-            f"| {reason} | {len(found)} | {ends(found)} | {np.median(queue):.1%} | {queue.max():.1%} |"
-        )
+        worst = f"{np.median(queue):.1%} | {queue.max():.1%}"
+        lines.append(f"| {reason} | {len(found)} | {ends(found)} | {worst} |")
     return lines
 
 
@@ -118,9 +117,9 @@ def section(results: Results) -> str:
     wrong = [name for name, c in results.items() if is_inside(c) and not same_end(c)]
     split = sum(split_vote(c) for c in inside)
     what = (
-        f"{len(pools)} single pools and {len(graphs)} graphs, {len(inside)} of them inside the region "
-        "of validity. Differences are root mean squares over the 100 s of a run by second, relative "
-        "to the largest value in requests (mean of five seeds)."
+        f"{len(pools)} single pools and {len(graphs)} graphs, {len(inside)} of them inside the "
+        "region of validity. Differences are root mean squares over the 100 s of a run by second, "
+        "relative to the largest value in requests (mean of five seeds)."
     )
     state = (
         f"**Final state (well or stuck) equal inside: {ends(inside)}**; outside: {ends(outside)}."
@@ -177,7 +176,7 @@ def draw(results: Results, path: Path) -> None:
         )
     for axis in axes.flat:
         axis.grid(alpha=0.25)
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, framealpha=0.9, edgecolor="none")
         axis.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
