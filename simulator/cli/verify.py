@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from simulator.report.junit import Suite
+    from simulator.verification.evidence import Evidence
     from simulator.verification.row import Reading
     from simulator.verification.runner import Measured, Task
 
@@ -71,26 +72,25 @@ def cmd(row: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's
     tasks = plan(
         row, fidelities=options["fidelity"], quick=options["quick"], mutants=options["mutants"]
     )
-    for name in ("junit", "save", "markdown"):
-        if options[name] is not None:
-            try_output(options[name])
+    known = _try_outputs(options)
     measured: list[Measured] = []
     stopped = False
     try:
-        for group in _measure(tasks, options["jobs"]):
-            measured += group
+        for group in _measure(tasks, options["jobs"], measured):
             if not options["as_json"]:
                 _print(group)
     except KeyboardInterrupt:
         stopped = True
-    _write(measured, options)
+    _write(measured, known, options)
     if stopped:
         return _interrupted(len(measured), len(tasks))
     return _conclude(measured, quiet=options["as_json"])
 
 
-def _measure(tasks: Sequence[Task], jobs: int) -> Iterator[list[Measured]]:
-    """Yield the results of one row after the other."""
+def _measure(
+    tasks: Sequence[Task], jobs: int, measured: list[Measured]
+) -> Iterator[list[Measured]]:
+    """Yield the results of one row after the other; each is noted as soon as it is there."""
     from simulator.cli.console import progress_bar, say_compiling
     from simulator.verification.runner import run_tasks
 
@@ -104,19 +104,33 @@ def _measure(tasks: Sequence[Task], jobs: int) -> Iterator[list[Measured]]:
         with progress_bar(f"{name}, {done} of {len(tasks)} done") as share:
             while len(found) < wanted:
                 found.append(next(results))
+                measured.append(found[-1])
                 share(len(found) / wanted)
         done += wanted
         yield found
 
 
-def _write(measured: list[Measured], options: dict[str, Any]) -> None:
-    from simulator.verification.evidence import (
-        insert_tables,
-        merge,
-        read_evidence,
-        record,
-        to_text,
-    )
+def _try_outputs(options: dict[str, Any]) -> Evidence | None:
+    """See before anything is measured whether results can be written; return those of before."""
+    from simulator.verification.evidence import insert_tables, read_evidence, record
+
+    page: Path | None = options["markdown"]
+    if page is not None:
+        with writing(page):
+            insert_tables(page.read_text(encoding="utf-8"), record([]))
+    save: Path | None = options["save"]
+    known = None
+    if save is not None and save.exists():
+        with writing(save):
+            known = read_evidence(save.read_text(encoding="utf-8"))
+    for name in ("junit", "save", "markdown"):
+        if options[name] is not None:
+            try_output(options[name])
+    return known
+
+
+def _write(measured: list[Measured], known: Evidence | None, options: dict[str, Any]) -> None:
+    from simulator.verification.evidence import insert_tables, merge, record, to_text
 
     evidence = record(measured)
     if options["as_json"]:
@@ -128,8 +142,7 @@ def _write(measured: list[Measured], options: dict[str, Any]) -> None:
             options["junit"].write_bytes(junit_xml(tuple(_suite(m) for m in measured)))
     save: Path | None = options["save"]
     if save is not None:
-        if save.exists() and save.stat().st_size:
-            evidence = merge(read_evidence(save.read_text(encoding="utf-8")), evidence)
+        evidence = evidence if known is None else merge(known, evidence)
         with writing(save):
             save.write_text(to_text(evidence), encoding="utf-8")
     page: Path | None = options["markdown"]

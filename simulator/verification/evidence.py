@@ -64,8 +64,18 @@ def merge(old: Evidence, new: Evidence) -> Evidence:
     """Lay a measurement over an earlier one; rows and fidelities that are no more are dropped."""
     before = {row["id"]: row["fidelities"] for row in old["rows"]}
     fresh = {row["id"]: row["fidelities"] for row in new["rows"]}
-    known = {row.id: before.get(row.id, {}) | fresh.get(row.id, {}) for row in rows()}
+    known = {row.id: _laid(before.get(row.id, {}), fresh.get(row.id, {})) for row in rows()}
     return {"schema": SCHEMA, "rows": [_row(r, known[r.id]) for r in rows() if known[r.id]]}
+
+
+def _laid(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Replace what was measured again; mutants stay known if nobody asked for them."""
+    kept = {name: result["mutants"] for name, result in old.items()}
+    again = {
+        name: result | {"mutants": result["mutants"] or kept.get(name, [])}
+        for name, result in new.items()
+    }
+    return old | again
 
 
 def to_text(evidence: Evidence) -> str:
