@@ -103,7 +103,7 @@ def test_a_selection(rows, capsys):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["A3"], "A3: no such row (did you mean 'A"),
+        (["A11"], "A11: no such row (did you mean 'A1'?)"),
         (["xyz"], "xyz: no such row (known: A1, A2)"),
         (["A1", "--fidelity", "request"], "no row is left by this selection (A1 has formula, dir"),
         (["A2", "--quick", "--fidelity", "direct"], "A2 has formula, direct (slow)"),
