@@ -183,6 +183,10 @@ class HybridPlane:
         """Admit only this share of a service edge's first tries; the rest fails at once."""
         self._of_edge(edge).set_admission(edge, frac)
 
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        """Set the share of an edge's calls that its cache answers (an emptied cache: 0)."""
+        self._of_edge(edge).set_hit_frac(edge, frac)
+
     def inject(self, edge: int, requests: float) -> None:
         """Add requests to a control edge (an operation's work)."""
         self._of_edge(edge).inject(edge, requests)

@@ -97,6 +97,12 @@ class FakePlane:
     def edge_success(self, edge: int) -> float:
         return 1.0
 
+    def latencies(self, edge: int, quantiles: list[float]) -> None:
+        return None
+
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        self.calls.append(("set_hit_frac", edge, frac))
+
     def totals(self) -> dict[str, np.ndarray]:
         first = np.full(self.topology.n_edges, 10.0 * self.now_s)
         zero = np.zeros(self.topology.n_edges)

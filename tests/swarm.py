@@ -17,7 +17,7 @@ import argparse
 import sys
 import time
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -26,6 +26,9 @@ from simulator.engine import control_run, simulate
 from simulator.metrics import compute_metrics
 from simulator.sampling import Streams
 from simulator.scenario import parse_scenario
+
+if TYPE_CHECKING:
+    from simulator.dataplane import Fidelity
 
 HORIZON_S = 1800
 AGAIN_EVERY = 4
@@ -197,7 +200,7 @@ def faults(rng: Rng, ids: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def scenario(case: int) -> tuple[dict[str, Any], str, int]:
+def scenario(case: int) -> tuple[dict[str, Any], Fidelity, int]:
     """Return the scenario of a case, its fidelity and its seed."""
     rng = Streams(case).stream("swarm")
     place = region(rng)
@@ -233,7 +236,7 @@ def scenario(case: int) -> tuple[dict[str, Any], str, int]:
         {"kind": "step", "steps": [{"at": "10min", "factor": 2}, {"at": "15min", "factor": 0.5}]},
         {"kind": "ramp", "start": "5min", "end": "15min", "to": 1.8},
     )
-    spec = {
+    spec: dict[str, Any] = {
         "id": f"swarm-{case}",
         "title": "A case of the swarm",
         "claim": "It ends without an error.",
@@ -245,7 +248,7 @@ def scenario(case: int) -> tuple[dict[str, Any], str, int]:
         **{name: items for name, items in chosen.items() if items},
     }
     spec["trigger"] = [spec["faults"][0]["id"]]
-    fidelity = one_of(rng, "flow", "flow", "request", "auto")
+    fidelity: Fidelity = one_of(rng, "flow", "flow", "request", "auto")
     return spec, fidelity, int(rng.integers(1_000_000))
 
 

@@ -20,6 +20,7 @@ from simulator.errors import InvariantError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from simulator.dataplane import Fidelity
     from simulator.metrics import Metrics
     from simulator.scenario import Scenario
 
@@ -37,6 +38,7 @@ class Task:
     """The scenario as the user named it; for the line that repeats a failed run."""
     scenario: Scenario
     seed: int
+    fidelity: Fidelity = "flow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,16 @@ def run_task(task: Task) -> Outcome:
 
     start_s = perf_counter()
     try:
-        trace = simulate(task.scenario, seed=task.seed)
-        control = control_run(task.scenario, task.seed) if task.scenario.trigger else None
+        trace = simulate(task.scenario, seed=task.seed, fidelity=task.fidelity)
+        control = (
+            control_run(task.scenario, task.seed, fidelity=task.fidelity)
+            if task.scenario.trigger
+            else None
+        )
         metrics = compute_metrics(trace, control)
     except Exception as error:
-        error.add_note(f"To repeat it: simulator run {task.name} --seed {task.seed}")
+        how = "" if task.fidelity == "flow" else f" --fidelity {task.fidelity}"
+        error.add_note(f"To repeat it: simulator run {task.name} --seed {task.seed}{how}")
         raise
     return Outcome(metrics, perf_counter() - start_s)
 

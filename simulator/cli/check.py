@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from simulator.cli.batch import Outcome
+    from simulator.dataplane import Fidelity
     from simulator.errors import Problem
     from simulator.metrics import Metrics, Verdict
     from simulator.metrics.gate import Gate
@@ -79,6 +80,13 @@ class Checked:
     help="Run the seeds 1 to N.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes.  [default: one per core]")
+@click.option(
+    "--fidelity",
+    type=click.Choice(["flow", "request", "auto"]),
+    default="flow",
+    show_default=True,
+    help="How requests are simulated (see 'simulator run').",
+)
 @click.option("--junit", type=_FILE, help="Write a JUnit XML report.")
 @click.option("--baseline", type=_FILE, help="Compare times and customers with this file.")
 @click.option(
@@ -100,7 +108,7 @@ def cmd(scenario: tuple[str, ...], seeds: int, **options: Any) -> int:  # noqa: 
     specs = _load(scenario)
     _try_outputs(options["junit"], file if update else None)
     checked = []
-    for result in _run(specs, seeds, options["jobs"]):
+    for result in _run(specs, seeds, options["jobs"], options["fidelity"]):
         checked.append(result if update else _against(result, known, compared=file is not None))
         _print(checked[-1])
     if options["junit"] is not None:
@@ -154,12 +162,18 @@ def _load(names: tuple[str, ...]) -> dict[str, Scenario]:
     return loaded
 
 
-def _run(specs: dict[str, Scenario], seeds: int, jobs: int | None) -> Iterator[Checked]:
+def _run(
+    specs: dict[str, Scenario], seeds: int, jobs: int | None, fidelity: Fidelity
+) -> Iterator[Checked]:
     """Run everything in one pool; yield each scenario as soon as its runs are done."""
     from simulator.cli.batch import Task, default_jobs, run_tasks
     from simulator.cli.console import progress_bar, say_compiling
 
-    tasks = [Task(name, spec, seed) for name, spec in specs.items() for seed in range(1, seeds + 1)]
+    tasks = [
+        Task(name, spec, seed, fidelity)
+        for name, spec in specs.items()
+        for seed in range(1, seeds + 1)
+    ]
     say_compiling()
     outcomes = run_tasks(tasks, jobs or default_jobs(len(tasks)))
     for name, spec in specs.items():

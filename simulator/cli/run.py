@@ -214,6 +214,9 @@ def summary(result: Result) -> dict[str, Any]:
             {"expectation": v.statement, "passed": v.passed, "over_seeds": v.over_seeds}
             for v in result.verdicts
         ],
+        "fidelity": result.trace.provenance["fidelity"],
+        "requests_of": list(result.trace.provenance["requests_of"]),
+        "concerns": [{"pool": p, "reason": r} for p, r in result.trace.provenance["concerns"]],
         "digest": result.trace.digest,
         "wall_s": round(result.wall_s, 3),
     }
