@@ -120,6 +120,38 @@ V19 = Row(
 )
 
 
+# -------------------------------------------------------------------------- F4 waiting room
+
+ROOMS = ((850, 1.0), (5000, 0.0))
+"""Waiting room below and above C (T - s), and whether the pool recovers."""
+
+
+def _room(fidelity: Fidelity) -> Iterator[Reading]:
+    for requests, theory in ROOMS:
+        topology = bench.one_pool(3, of=bench.room(requests))
+        found = [
+            bench.share(bench.played(fidelity, topology, bench.outage(700.0), 220.0, chance)[-100:])
+            for chance in chances(f"F4 {requests}", fidelity)
+        ]
+        yield averaged(f"success, K = {requests}", theory, found, 0.02)
+
+
+F4 = Row(
+    id="F4",
+    claim="overload sustains itself only if the waiting room is above C (T - s)",
+    formula="K* = C (T - s) = 900: nothing that is let in times out below it",
+    source="derived: what waits K/C is answered in time up to K/C = T - s",
+    inputs="C = 1000/s, T = 1 s, s = 0.1 s, r = 3, 700/s, outage of 5 s; K = 850 and 5000",
+    fidelities=("flow", "request"),
+    measure=_room,
+    mutants=(
+        pool_mutant("twice the room", "flow", queue_per_unit=lambda k: 2 * k),
+        pool_mutant("three times the room", "request", queue_per_unit=lambda k: 3 * k),
+    ),
+    note="Just above C (T - s) a flow is stuck where requests recover (MODEL.md): not held here.",
+)
+
+
 # --------------------------------------------------------------------------------------- F8 LIFO
 
 
@@ -223,4 +255,4 @@ F14 = Row(
 )
 
 
-ROWS = (F8, F14, V17, V19)
+ROWS = (F4, F8, F14, V17, V19)

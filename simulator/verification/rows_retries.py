@@ -127,6 +127,31 @@ V09 = Row(
 )
 
 
+# ------------------------------------------------------------------------- F10 budget of a window
+
+
+def _windowed(fidelity: Fidelity) -> Iterator[Reading]:
+    windowed = {"deposit": "windowed", "ratio": 0.2, "window": "10s", "min_rate": "10/s"}
+    topology = failing(1.0, bench.retry(3, "10ms", budget=windowed))
+    seen = [_served(fidelity, topology, c, 200.0, 50) for c in chances("F10", fidelity)]
+    yield averaged("attempts", 1.21, [made for made, _ in seen], within(0.01, 1.21))
+
+
+F10 = Row(
+    id="F10",
+    claim="a budget of a share of the last seconds' requests holds retries at that share",
+    formula="attempts 1 + ratio + min_rate/lam, when all fails",
+    source="Finagle, RetryBudget, 2016 (blog): 20 % and at least 10/s, over 10 s",
+    inputs="ratio .2, window 10 s, min_rate 10/s, 1000 first tries/s, 3 retries, all fail",
+    fidelities=("flow",),
+    measure=_windowed,
+    mutants=(
+        retry_mutant("ratio doubled", "flow", budget=doubled_ratio),
+        retry_mutant("no budget", "flow", budget=None),
+    ),
+)
+
+
 # ---------------------------------------------------------------------------- V10 layered retries
 
 LAYERS = ((1, 3, 1.0, 4.0), (2, 3, 1.0, 16.0), (3, 3, 1.0, 64.0), (5, 2, 1.0, 243.0))
@@ -309,4 +334,4 @@ V21 = Row(
 )
 
 
-ROWS = (V08, V09, V10, V11, V11_FAST, V20, V21)
+ROWS = (F10, V08, V09, V10, V11, V11_FAST, V20, V21)
