@@ -80,6 +80,15 @@ def growth_client_budget(fidelity: Fidelity) -> float:
     return attempts_per_call(run("sre-retry-client-budget", fidelity), SETTLED_S)
 
 
+def growth_by_backoff(fidelity: Fidelity) -> float:
+    """Return attempts per first try with a long backoff over those without any."""
+    name, start_s = "brooker-backoff-open-system", 1800.0
+    at_once = ("backoff_base=0s", "jitter=none", "backoff=fixed")
+    changes = [f"region.services.web.retry.{change}" for change in at_once]
+    deferred, immediate = run(name, fidelity), run(name, fidelity, *changes)
+    return attempts_per_call(deferred, start_s) / attempts_per_call(immediate, start_s)
+
+
 def queries_without_cache(fidelity: Fidelity) -> float:
     """Return queries with the lost cache over those with the full one."""
     name = "hotos21-cache-lost"
@@ -210,6 +219,7 @@ def rows() -> Sequence[Row]:
         Row("hanging requests: share handled", "0.196", threads_handled),
         Row("three attempts: growth", "just below 3", growth_three_attempts),
         Row("budget of a tenth: growth", "1.1", growth_client_budget),
+        Row("backoff: growth with over growth without", "nearly 1", growth_by_backoff),
         Row("lost cache: queries", "10 times", queries_without_cache),
         Row("lost cache: queries after two hours / after ten minutes", "no refill", queries_kept),
         Row("without loop: refilled (s)", f"F15: {refilled_by_formula_s():.0f}", refilled_s, 0),
