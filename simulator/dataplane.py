@@ -16,15 +16,11 @@ import numpy as np
 from simulator.errors import UsageError
 from simulator.flow import kernel
 from simulator.flow.plane import FlowPlane
-from simulator.flow.reference import ReferencePlane
 from simulator.model import AS_THE_RUN, REQUEST
 from simulator.request.plane import RequestPlane
-from simulator.request.reference import RequestReference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.random import Generator
 
     from simulator.contract import Crossing, DataPlane, Outlook
     from simulator.model import Topology
@@ -101,14 +97,10 @@ def make_plane(  # noqa: PLR0913 - what a plane is made of
         raise UsageError(msg)
     noise = streams.stream("data-plane") if stochastic else None
     chance = streams.stream("requests")
-    planes: dict[tuple[bool, str], tuple[Callable[..., DataPlane], Generator | None]] = {
-        (False, "compiled"): (FlowPlane, noise),
-        (False, "reference"): (ReferencePlane, noise),
-        (True, "compiled"): (RequestPlane, chance),
-        (True, "reference"): (RequestReference, chance),
-    }
     if by_request.all() or not by_request.any():
-        make, rng = planes[bool(by_request.all()), backend]
+        whole = bool(by_request.all())
+        rng = chance if whole else noise
+        make = _kind(requests=whole, backend=backend)
         return make(topology, sample_period_s=sample_period_s, rng=rng, guards=guards)
     if backend != "compiled":
         msg = "the readable twins simulate one fidelity at a time, not single pools in another"
@@ -123,6 +115,16 @@ def make_plane(  # noqa: PLR0913 - what a plane is made of
         topology,
         by_request,
     )
+
+
+def _kind(*, requests: bool, backend: Backend) -> Callable[..., DataPlane]:
+    """Return the class of a plane of one fidelity; the twins are imported when asked for."""
+    if backend == "compiled":
+        return RequestPlane if requests else FlowPlane
+    from simulator.flow.reference import ReferencePlane
+    from simulator.request.reference import RequestReference
+
+    return RequestReference if requests else ReferencePlane
 
 
 class HybridPlane:

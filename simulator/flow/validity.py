@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import csc_array, eye_array
-from scipy.sparse.linalg import MatrixRankWarning, spsolve
 
 from simulator.model import CANCEL, FIFO
 from simulator.policies.service_time import BIMODAL, HYPEREXPONENTIAL, LOGNORMAL
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 
     from simulator.model import Topology
 
+DENSE_MAX: Final = 300
+"""Pools up to which the steady load is solved with a dense matrix."""
 SMALL_POOL: Final = 30
 """Attempts in service at once below which chance decides how long the good state lasts."""
 SHORT_LINE: Final = 100.0
@@ -62,14 +62,32 @@ def steady_load(topology: Topology, first_tries_rps: np.ndarray) -> np.ndarray:
     hit = topology.edge_policy["cache_start"] * topology.edge_policy["cache"]
     each = topology.edge_calls * (1.0 - hit)
     places = (topology.edge_callee[inner], topology.edge_caller[inner])
-    calls = csc_array((each[inner], places), shape=(n, n))
     source = np.zeros(n)
     for service, rate in zip(topology.service_ids, first_tries_rps, strict=True):
         source[topology.edge_callee[topology.service_edge(service)]] += rate
+    load = _solved(n, places, each[inner], source)
+    return np.where(load >= 0.0, load, np.inf)
+
+
+def _solved(
+    n: int, places: tuple[np.ndarray, np.ndarray], calls: np.ndarray, source: np.ndarray
+) -> np.ndarray:
+    """Solve load = source + calls · load; all NaN if there is no solution."""
+    if n <= DENSE_MAX:  # without SciPy, whose import takes longer than all that follows
+        matrix = np.eye(n)
+        np.subtract.at(matrix, places, calls)
+        try:
+            return np.linalg.solve(matrix, source)
+        except np.linalg.LinAlgError:
+            return np.full(n, np.nan)
+    from scipy.sparse import csc_array, eye_array
+    from scipy.sparse.linalg import MatrixRankWarning, spsolve
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MatrixRankWarning)  # then all is NaN
-        load = spsolve(eye_array(n, format="csc") - calls, source)
-    return np.where(load >= 0.0, load, np.inf)
+        return np.asarray(
+            spsolve(eye_array(n, format="csc") - csc_array((calls, places), shape=(n, n)), source)
+        )
 
 
 def concerns(topology: Topology, first_tries_rps: np.ndarray) -> tuple[Concern, ...]:

@@ -187,3 +187,11 @@ def test_steady_load_follows_calls_circles_and_caches():
     )
     endless = [E("a"), E("b", "a", calls=1.0), E("a", "b", calls=1.0)]
     assert np.isinf(steady_load(build({"a": P(), "b": P()}, endless), np.array([90.0]))).all()
+
+
+def test_steady_load_of_a_large_region_is_the_same():
+    n = 400
+    names = [f"p{i:03}" for i in range(n)]
+    edges = [E(names[0]), *(E(names[i], names[i - 1], calls=0.99) for i in range(1, n))]
+    found = steady_load(build(dict.fromkeys(names, P()), edges), np.array([100.0]))
+    assert found == pytest.approx(100.0 * 0.99 ** np.arange(n))
