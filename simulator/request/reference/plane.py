@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,9 @@ import numpy as np
 
 from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
+from simulator.flow.layout import step_lengths
+from simulator.flow.layout import SMOOTHING_S, step_lengths
+from simulator.flow.plane import guards_on
 from simulator.model import LIFO
 from simulator.request.kernel.codes import BINS
 from simulator.request.latency import quantiles as read_quantiles
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
 
     from simulator.model import Topology
     from simulator.request.reference.watch import Watch
-
-STEPS_PER_TIMEOUT = 20
-"""E17: ticks per shortest timeout of the region."""
-LONGEST_S = 30.0
-"""E17: timeout of a pool that nobody calls."""
-SMOOTHING_S = 5.0
-"""E16: time constant of the success shares that are watched."""
 
 
 class RequestReference:
@@ -58,9 +53,8 @@ class RequestReference:
         guards: bool | None = None,
     ) -> None:
         self._topology = topology
-        self._guards = os.environ.get("SIMULATOR_GUARDS") == "1" if guards is None else guards
-        shortest_s = float(topology.edge_timeout_s.min(initial=LONGEST_S))
-        self.tick_s = shortest_s / STEPS_PER_TIMEOUT
+        self._guards = guards_on(guards)
+        self.tick_s, _ = step_lengths(topology)
         self._tick = 0
         self._sample_ticks = max(1, round(sample_period_s / self.tick_s))
         self._weight = -math.expm1(-self.tick_s / SMOOTHING_S)
