@@ -11,9 +11,11 @@ import numpy as np
 from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
 from simulator.flow.plane import guards_on
-from simulator.request.kernel import loop as kernel
+from simulator.model import LIFO
+from simulator.request.kernel import loop, setters
 from simulator.request.latency import LatencyBook, quantiles
-from simulator.request.layout import Arrays, allocate, grown, processors, whole
+from simulator.request.layout import Arrays
+from simulator.request.memory import allocate, grown, processors, whole
 from simulator.request.streams import stream_keys
 
 if TYPE_CHECKING:
@@ -93,7 +95,9 @@ class RequestPlane:
         row["rate"] = rate_rps
         row["workers"] = max(1, whole(workers)) if units > 0.0 else 0
         per_unit = self._topology.queue_per_unit[pool]
-        row["room"] = whole(per_unit * units if math.isfinite(per_unit) else math.inf)
+        row["room_set"] = per_unit * units if math.isfinite(per_unit) else math.inf
+        row["room"] = whole(float(row["room_set"]))
+        row["size"] = units / max(1.0, float(self._topology.units[pool].sum()))
         self._set_speed(pool)
 
     def set_service_time(self, pool: int, service_s: float) -> None:
@@ -106,22 +110,26 @@ class RequestPlane:
         row = self._pools[pool]
         row["procs"] = processors(float(row["rate"]), float(row["s"]))
         row["mean"] = float(row["procs"]) / float(row["rate"]) if row["rate"] > 0.0 else 0.0
-        kernel.touch_pool(self.arrays, pool)
+        setters.touch_pool(self.arrays, pool)
         self._settle()
 
     def set_demand(self, edge: int, rate_rps: float) -> None:
         """Set first tries per second of a service edge."""
-        kernel.set_demand(self.arrays, edge, rate_rps)
+        setters.set_demand(self.arrays, edge, rate_rps)
         self._settle()
 
     def set_admission(self, edge: int, frac: float) -> None:
         """Admit this share of a service edge's first tries; the rest fails at once (shed)."""
-        kernel.set_admission(self.arrays, edge, frac)
+        setters.set_admission(self.arrays, edge, frac)
 
     def inject(self, edge: int, requests: float) -> None:
         """Add requests to a control edge (an operation's work); whole requests, the rest later."""
-        kernel.inject(self.arrays, edge, requests)
+        setters.inject(self.arrays, edge, requests)
         self._settle()
+
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        """Set the share of an edge's calls that its cache answers (0: it was emptied)."""
+        self._edges[edge]["hit"] = min(frac, float(self.arrays.edge_policy[edge]["cache_hit_max"]))
 
     def watch_edge(self, edge: int, *, below: float) -> int:
         """Watch the success share of first tries of an edge; return the number of the watch."""
@@ -141,7 +149,7 @@ class RequestPlane:
             ctl["read_cross"] = ctl["n_cross"] = 0
             if ctl["tick"] >= target:
                 return None
-            done = kernel.advance(self.arrays, target, self._pool_rows, self._edge_rows)
+            done = loop.advance(self.arrays, target, self._pool_rows, self._edge_rows)
             self._make_room()
             ctl = self._ctl
             if self._guards and (done or ctl["n_cross"] > 0):
@@ -161,7 +169,7 @@ class RequestPlane:
         if rate <= 0.0 or eff <= 0.0:
             return Outlook(float(has_room), math.inf, math.inf, 0.0)
         starts = waiting == 0.0 and p["busy"] < p["procs"] and p["held"] < p["workers"]
-        wait = 0.0 if p["lifo"] or starts else waiting / eff
+        wait = 0.0 if p["discipline"] == LIFO or starts else waiting / eff
         accept = float(starts or has_room)
         return Outlook(accept, wait, wait + s + hold, float(p["p_down"]))
 
@@ -291,7 +299,7 @@ class RequestPlane:
 
     def _settle(self) -> None:
         """Let what was set have its effects at the present tick."""
-        while not kernel.run_until(self.arrays, self._ctl["now"]):
+        while not loop.run_until(self.arrays, self._ctl["now"]):
             self._make_room()
 
     def _make_room(self) -> None:
@@ -330,7 +338,7 @@ class RequestPlane:
         """Raise InvariantError when first tries are not conserved on some edge."""
         e = self._edges
         atts = self.arrays.atts
-        present = np.bincount(atts["edge"][atts["live"] == 1], minlength=len(e))
+        present = np.bincount(atts["edge"][self._one_of_each(atts)], minlength=len(e))
         for name, count in (("counted", e["in_flight"]), ("present", present)):
             off = np.abs(e["first"] - e["ok"] - e["failed"] - count)
             if off.any():
@@ -341,3 +349,12 @@ class RequestPlane:
                     f"{count[i]!r} in flight ({name})"
                 )
                 raise InvariantError(msg)
+
+    def _one_of_each(self, atts: np.ndarray) -> np.ndarray:
+        """Return which attempts stand for a first try that is in flight: one of a hedged pair."""
+        live: np.ndarray = atts["live"] == 1
+        more = self.arrays.more
+        if len(more) == len(atts):
+            peer = np.where(self._edges["rich"][atts["edge"]] == 1, more["peer"], -1)
+            live &= (peer < 0) | (peer > np.arange(len(atts)))
+        return live

@@ -15,7 +15,7 @@ from simulator.model import (
     PER_FIRST_TRY,
     PER_SUCCESS,
 )
-from simulator.request.layout import processors, whole
+from simulator.request.memory import processors, whole
 from simulator.request.plane import RequestPlane
 from tests.parity.worlds import E, P, build, capacity, demand, outage, success, tell
 

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 KIND_BITS, ID_BITS = 4, 24
 """Width of an event's kind, and of what it is about, in its key."""
-FIRST, DONE, ARRIVE, TIMEOUT, ON_LANE, GO_ON, START, INJECT, FAR = range(9)
+FIRST, DONE, ARRIVE, TIMEOUT, ON_LANE, GO_ON, START, INJECT = range(8)
+FAR, CALL, HEDGE, DROP, JOB, ENDED = range(8, 14)
 """Kinds of events and tasks."""
+REQUIRED, OPTIONAL, ASYNCHRONOUS, CLIENT, CONTROL = range(5)
+ZOMBIE, CANCEL, DEADLINE_AWARE = range(3)
+AWAY, QUEUED, TAKEN = range(3)
+"""Where an attempt is: not at the pool, in its queue, in service or calling."""
+NOTHING, SUCCESS, FAILURE, LOST = range(4)
+"""What became of an attempt: nothing yet, answered well, failed, failed without a retry."""
 
 RESERVE = 16
 """Free places (attempts, heap, tasks) below which the kernel asks for more; an event needs less."""

@@ -186,6 +186,16 @@ def add_task(ctl, tasks, kind, i):
 
 
 @inlined
+def add_task_in_front(ctl, tasks, kind, i):
+    """Do something at this instant, before all else."""
+    head = ctl[0].task_head - 1
+    tasks[head & (tasks.shape[0] - 1)] = (np.int64(i) << KIND_BITS) | np.int64(kind)
+    ctl[0].task_head = head
+    if ctl[0].task_tail - head + RESERVE > tasks.shape[0]:
+        ctl[0].need |= GROW_TASKS
+
+
+@inlined
 def check_keys(ctl):
     """Ask to stop when sequence numbers run out."""
     if ctl[0].seq > SEQ_MAX:

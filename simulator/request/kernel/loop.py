@@ -7,41 +7,62 @@ import math
 import numpy as np
 
 from simulator.compiled import compiled, inlined
+from simulator.policies.discipline import CODEL
 from simulator.request.kernel.attempts import (
-    ANSWERS,
-    ASYNCHRONOUS,
-    AWAY,
-    OPTIONAL,
-    QUEUED,
-    REQUIRED,
-    ZOMBIE,
+    add_job,
+    call,
     can_start,
     end_first_try,
     enqueue,
-    fail,
     first_try,
     is_hopeless,
+    new_attempt,
     release,
     start,
     start_waiting,
-    unlink,
+    with_more,
+    withdraw,
+)
+from simulator.request.kernel.clients import (
+    NEVER,
+    backoff_of,
+    decide,
+    deposit_first_try,
+    deposit_success,
+    end_sent,
+    fill_cache,
+    lose_token,
+    pays,
+    time_left,
 )
 from simulator.request.kernel.codes import (
     ARRIVE,
+    AWAY,
+    CALL,
     DONE,
+    DROP,
+    ENDED,
+    FAILURE,
     FAR,
     FIRST,
     GO_ON,
+    HEDGE,
     INJECT,
+    JOB,
     KIND_BITS,
+    LOST,
+    NOTHING,
     ON_LANE,
     START,
+    SUCCESS,
     TIMEOUT,
 )
+from simulator.request.kernel.doors import learn_limit, refuses, room_of
 from simulator.request.kernel.events import (
     ID_MASK,
     KIND_MASK,
     add_task,
+    add_task_in_front,
     check_keys,
     close_hole,
     new_key,
@@ -50,9 +71,10 @@ from simulator.request.kernel.events import (
     take_from_lane,
     uniform,
 )
+from simulator.request.kernel.ticks import end_tick, take_sample
 
-HYSTERESIS = 0.1
-"""A watched share has risen again when it is this part of the way from threshold to 1 above it."""
+ANSWERS = 20.0
+"""Time and success of callees are smoothed over this many answers (R5)."""
 
 
 @inlined
@@ -66,130 +88,117 @@ def _plan_first(ctl, edges, heap_t, heap_key, streams, e, t):
 
 
 @inlined
-def _call(ctl, pools, edges, atts, free, tasks, out_edge, streams, p, a, t):
-    """Make the next call of a request; return whether it waits for it, or is to go on later (R7).
+def _begin(edges, clients, windows, edge_policy, streams, more, e, a, t):
+    """Ask the cache, book the first try with the budget, draw admission (R2); what became of it."""
+    rich = edges[e].rich == 1
+    if rich and edge_policy[e].cache == 1 and uniform(streams, edges.shape[0] + e) < edges[e].hit:
+        return SUCCESS
+    if edges[e].budget > 0:
+        c = edges[e].client + (more[a].client if rich else 0)
+        deposit_first_try(edges, clients, windows, edge_policy[e], e, c, t)
+    if edges[e].admit < 1.0 and uniform(streams, edges.shape[0] + e) >= edges[e].admit:
+        return LOST
+    return NOTHING
 
-    An asynchronous call is followed by a task to go on, so that one step makes one call.
+
+@inlined
+def _ask_client(edges, clients, windows, edge_policy, streams, more, e, a, t):
+    """Ask the caller's policies whether an attempt is sent (R3); what became of it."""
+    timeout = edges[e].timeout
+    if edge_policy[e].deadline == 1:
+        timeout = time_left(timeout, more[a].until, t, edge_policy[e].deadline_reserve)
+        if timeout <= 0.0:
+            return LOST
+    more[a].timeout = timeout
+    more[a].deadline = t + timeout
+    c = edges[e].client + more[a].client
+    return decide(clients, windows, streams, edges.shape[0] + e, edge_policy[e], c, t)
+
+
+@inlined
+def _copy_for_hedge(
+    ctl, edges, clients, windows, edge_policy, streams, atts, more, free, a, key, t
+):
+    """Return the second attempt of a hedged pair; -1 if there is to be none."""
+    if more[a].hedge_key != key or atts[a].live == 0:
+        return np.int64(-1)
+    e = np.int64(atts[a].edge)
+    c = edges[e].client + more[a].client
+    j = edges.shape[0] + e
+    if decide(clients, windows, streams, j, edge_policy[e], c, t) != NOTHING:
+        return np.int64(-1)
+    b = new_attempt(ctl, atts, free, e, atts[a].k, atts[a].t_first, atts[a].parent)
+    with_more(more, b, more[a].client, more[a].until, more[a].delay)
+    more[b].deadline = more[a].deadline
+    more[b].timeout = more[a].deadline - t
+    more[b].peer = a
+    more[a].peer = b
+    return b
+
+
+@inlined
+def _schedule_ends(
+    ctl, edges, edge_policy, atts, more, heap_t, heap_key, lanes, lane_t, lane_key, e, a, t
+):
+    """Schedule what happens to an attempt that is not answered: timeout and hedge."""
+    atts[a].t0 = t
+    due = new_key(ctl, TIMEOUT, a)
+    atts[a].key = due
+    lane = edges[e].lane
+    if edges[e].rich == 0:
+        at = t + edges[e].timeout
+        push_lane(ctl, heap_t, heap_key, lanes, lane_t, lane_key, atts, lane, at, due)
+        return
+    at = more[a].deadline
+    push_lane(ctl, heap_t, heap_key, lanes, lane_t, lane_key, atts, lane, at, due)
+    if edge_policy[e].hedge == 1 and more[a].peer < 0:
+        again = new_key(ctl, HEDGE, a)
+        more[a].hedge_key = again
+        lane += 1 + edges[e].retries
+        at = t + edge_policy[e].hedge_delay
+        push_lane(ctl, heap_t, heap_key, lanes, lane_t, lane_key, atts, lane, at, again)
+
+
+@inlined
+def _end_of_sent(
+    ctl, pools, edges, clients, windows, edge_policy, atts, more, free, queues, e, a, outcome, t
+):
+    """Book the end of an attempt with the caller's policies and with its hedge (R8).
+
+    Returns NOTHING when the other of a hedged pair may still be answered.
     """
-    while atts[a].out < pools[p].out1:
-        e = out_edge[atts[a].out]
-        if atts[a].left < 0:
-            n, part = edges[e].calls, edges[e].calls_frac
-            if part > 0.0 and uniform(streams, 2 * edges.shape[0] + p) < part:
-                n += 1
-            atts[a].left = n
-        if atts[a].left > 0:
-            atts[a].left -= 1
-            waits = edges[e].kind != ASYNCHRONOUS
-            child = first_try(ctl, edges, atts, free, e, t, a if waits else -1)
-            add_task(ctl, tasks, ARRIVE, child)
-            if not waits:
-                add_task(ctl, tasks, GO_ON, a)
-            return True
-        atts[a].out += 1
-        atts[a].left = -1
-    return False
-
-
-@inlined
-def _look(share, watch, is_below):
-    """Return the new side of a watched share (E16): 1 below, 0 above."""
-    if is_below == 0:
-        return 1 if share < watch else 0
-    return 0 if share >= watch + HYSTERESIS * (1.0 - watch) else 1
-
-
-@inlined
-def _crossed(ctl, cross, code, below):
-    k = ctl[0].n_cross
-    cross[k, 0] = ctl[0].tick
-    cross[k, 1] = code
-    cross[k, 2] = below
-    ctl[0].n_cross = k + 1
-
-
-@inlined
-def _smoothed(share, good, bad, weight):
-    """Return a share after a tick in which so many ended well and badly (E16)."""
-    if good + bad > 0:
-        share += weight * (good / (good + bad) - share)
-    return share
-
-
-@compiled
-def _end_tick(ctl, pools, edges, in_edge, cross):
-    """Smooth shares and look at what is watched (R12)."""
-    weight = ctl[0].smooth
-    n_edges = edges.shape[0]
-    for p in range(pools.shape[0]):
-        P = pools[p]
-        for i in range(P.in0, P.in1):
-            e = in_edge[i]
-            ok, failed = edges[e].ok - edges[e].k_ok, edges[e].failed - edges[e].k_failed
-            edges[e].k_ok = edges[e].ok
-            edges[e].k_failed = edges[e].failed
-            edges[e].share = _smoothed(edges[e].share, ok, failed, weight)
-            if edges[e].watch >= 0.0:
-                side = _look(edges[e].share, edges[e].watch, edges[e].is_below)
-                if side != edges[e].is_below:
-                    edges[e].is_below = side
-                    _crossed(ctl, cross, e, side)
-        pools[p].share = _smoothed(P.share, P.ok - P.k_ok, P.bad - P.k_bad, weight)
-        pools[p].k_ok = P.ok
-        pools[p].k_bad = P.bad
-        if P.watch >= 0.0:
-            side = _look(pools[p].share, P.watch, P.is_below)
-            if side != P.is_below:
-                pools[p].is_below = side
-                _crossed(ctl, cross, n_edges + p, side)
-
-
-@compiled
-def _sample(ctl, pools, edges, out_edge, pool_rows, edge_rows):
-    """Write one row of means since the last sample."""
-    row = ctl[0].n_samples
-    span = ctl[0].sample_ticks * ctl[0].tick_s
-    for p in range(pools.shape[0]):
-        P = pools[p]
-        good, bad = P.ok - P.m_ok, P.bad - P.m_bad
-        blocked = 0
-        for i in range(P.out0, P.out1):
-            e = out_edge[i]
-            if edges[e].kind == REQUIRED or edges[e].kind == OPTIONAL:
-                blocked += edges[e].in_flight
-        pool_rows[row, p, 0] = (P.offered - P.m_offered) / span
-        pool_rows[row, p, 1] = (P.served - P.m_served) / span
-        pool_rows[row, p, 2] = good / (good + bad) if good + bad > 0 else P.share
-        pool_rows[row, p, 3] = P.waiting
-        pool_rows[row, p, 4] = P.dead
-        pool_rows[row, p, 5] = P.rate
-        pool_rows[row, p, 6] = blocked
-        pools[p].m_offered = P.offered
-        pools[p].m_served = P.served
-        pools[p].m_ok = P.ok
-        pools[p].m_bad = P.bad
-    for e in range(edges.shape[0]):
-        a = edges[e]
-        edge_rows[row, e, 0] = (a.first - a.m_first) / span
-        edge_rows[row, e, 1] = (a.ok - a.m_ok) / span
-        edge_rows[row, e, 2] = (a.failed - a.m_failed) / span
-        edge_rows[row, e, 3] = (a.attempts - a.m_attempts) / span
-        edge_rows[row, e, 4] = a.in_flight
-        edges[e].m_first = a.first
-        edges[e].m_ok = a.ok
-        edges[e].m_failed = a.failed
-        edges[e].m_attempts = a.attempts
-    ctl[0].n_samples = row + 1
-    ctl[0].hist_row += 1
-    ctl[0].next_sample += ctl[0].sample_ticks
+    good = outcome == SUCCESS
+    c = edges[e].client + more[a].client
+    if more[a].sent == 1:
+        end_sent(clients, windows, edge_policy[e], c, more[a].era, good, t)
+    more[a].hedge_key = 0
+    b = np.int64(more[a].peer)
+    if b < 0:
+        return outcome
+    more[a].peer = -1
+    more[b].peer = -1
+    if not good:
+        atts[a].live = 0
+        atts[a].key = 0
+        if atts[a].at == AWAY:
+            release(ctl, atts, free, a)
+        return NOTHING
+    end_sent(clients, windows, edge_policy[e], c, more[b].era, True, t)
+    atts[b].live = 0
+    atts[b].key = 0
+    withdraw(pools, edges, atts, queues, edges[e].callee, b)
+    if atts[b].at == AWAY:
+        release(ctl, atts, free, b)
+    return outcome
 
 
 @compiled
 def run_until(arrays, until):
     """Do every event up to and at ``until``; False when a buffer must grow first."""
     (
-        ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key, backoff,
-        in_edge, out_edge, streams, cross, hist,
+        ctl, pools, edges, atts, more, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
+        queues, clients, windows, edge_policy, pool_policy, backoff, in_edge, out_edge, streams,
+        cross, hist,
     ) = arrays  # fmt: skip
     n_edges = edges.shape[0]
     events = 0
@@ -220,7 +229,10 @@ def run_until(arrays, until):
             events += 1
         kind = key & KIND_MASK
         a = (key >> KIND_BITS) & ID_MASK
-        # ---- new first tries
+        outcome = NOTHING
+        waiting_at = np.int64(-1)  # the pool that may have become able to start what waits
+        on_wire = False
+        # ---- new first tries (R2)
         if kind in (FIRST, INJECT):
             e = a
             if kind == FIRST:
@@ -231,107 +243,185 @@ def run_until(arrays, until):
                 edges[e].todo -= 1
                 if edges[e].todo > 0:
                     add_task(ctl, tasks, INJECT, e)
-            a = first_try(ctl, edges, atts, free, e, t, -1)
+            a = first_try(ctl, edges, atts, more, free, e, t, np.int64(-1), NEVER)
+            kind = CALL
+        if kind == CALL:
+            e = np.int64(atts[a].edge)
+            outcome = _begin(edges, clients, windows, edge_policy, streams, more, e, a, t)
             kind = ARRIVE
-            if edges[e].admit < 1.0 and uniform(streams, n_edges + e) >= edges[e].admit:
-                release(ctl, atts, free, a)
-                end_first_try(ctl, edges, atts, tasks, hist, e, 0, t, -1, t)
-                continue
-        # ---- an attempt arrives (R3)
+        # ---- an attempt is sent, or its hedge (R3, R8)
         if kind == ARRIVE:
             e = np.int64(atts[a].edge)
-            p = edges[e].callee
-            edges[e].attempts += 1
-            if pools[p].remote == 1:  # another plane serves, retries and refuses (R14)
+            if pools[edges[e].callee].remote == 1 and outcome == NOTHING:
+                edges[e].attempts += 1  # another plane serves, retries and refuses (R14)
                 atts[a].error = uniform(streams, n_edges + e) >= edges[e].remote_ok
                 push(ctl, heap_t, heap_key, t + edges[e].remote_latency, new_key(ctl, FAR, a))
                 continue
-            pools[p].offered += 1
-            starts = can_start(pools, p) and pools[p].waiting == 0
-            if not starts and pools[p].waiting >= pools[p].room:
-                pools[p].bad += 1
-            else:
-                atts[a].t0 = t
-                due = new_key(ctl, TIMEOUT, a)
-                atts[a].key = due
-                push_lane(
-                    ctl, heap_t, heap_key, lanes, lane_t, lane_key, atts, edges[e].lane,
-                    t + edges[e].timeout, due,
-                )  # fmt: skip
-                if starts and is_hopeless(pools, edges, atts, p, a, t):
-                    continue  # fails at its timeout
-                if starts:
-                    start(
-                        ctl, pools, atts, heap_t, heap_key, lanes, lane_t, lane_key, streams,
-                        n_edges, p, a, t,
-                    )  # fmt: skip
-                else:
-                    enqueue(pools, atts, p, a)
+            if edges[e].rich == 1 and outcome == NOTHING:
+                outcome = _ask_client(edges, clients, windows, edge_policy, streams, more, e, a, t)
+            on_wire = outcome == NOTHING
+        elif kind == HEDGE:
+            a = _copy_for_hedge(
+                ctl, edges, clients, windows, edge_policy, streams, atts, more, free, a, key, t
+            )
+            if a < 0:
                 continue
-        # ---- a call to a pool that another plane simulates has ended
-        elif kind == FAR:
-            if atts[a].error == 0:
-                e, t_first = np.int64(atts[a].edge), atts[a].t_first
-                parent = np.int64(atts[a].parent)
-                release(ctl, atts, free, a)
-                end_first_try(ctl, edges, atts, tasks, hist, e, 1, t_first, parent, t)
-                continue
+            on_wire = True
         # ---- an attempt's caller gives up
         elif kind == TIMEOUT:
             if atts[a].key != key:
                 continue
             p = edges[atts[a].edge].callee
             pools[p].bad += 1
-            if atts[a].at == QUEUED:
-                if pools[p].late == ZOMBIE:
-                    pools[p].dead += 1
-                else:
-                    unlink(pools, atts, p, a)
-        # ---- service ends; calls, one after the other; the answer (R7)
+            withdraw(pools, edges, atts, queues, p, a)
+            outcome = FAILURE
+        # ---- service ends; calls, one after the other (R7)
         elif kind in (DONE, GO_ON):
             p = edges[atts[a].edge].callee
+            calls = pools[p].out1 > pools[p].out0
             if kind == DONE:
                 pools[p].busy -= 1
-                atts[a].t_done = t
-                atts[a].out = pools[p].out0
-                atts[a].left = -1
-                start_waiting(
-                    ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
-                    streams, p, t,
-                )  # fmt: skip
-            if _call(ctl, pools, edges, atts, free, tasks, out_edge, streams, p, a, t):
+                if calls:
+                    atts[a].t_done = t
+                    atts[a].out = pools[p].out0
+                    atts[a].left = -1
+                    add_task(ctl, tasks, GO_ON, a)
+            elif call(ctl, pools, edges, atts, more, free, tasks, out_edge, streams, p, a, t):
                 continue
-            pools[p].held -= 1
-            if pools[p].out1 > pools[p].out0:
-                pools[p].hold += (t - atts[a].t_done - pools[p].hold) / ANSWERS
-                pools[p].p_down += (1.0 - atts[a].error - pools[p].p_down) / ANSWERS
-            start_waiting(
-                ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
-                streams, p, t,
-            )  # fmt: skip
-            atts[a].at = AWAY
-            if atts[a].live == 0:
-                release(ctl, atts, free, a)
-                continue
-            if atts[a].error == 0:
-                pools[p].ok += 1
-                e, t_first = np.int64(atts[a].edge), atts[a].t_first
-                parent = np.int64(atts[a].parent)
-                release(ctl, atts, free, a)
-                end_first_try(ctl, edges, atts, tasks, hist, e, 1, t_first, parent, t)
-                continue
-            pools[p].bad += 1
+            if kind == GO_ON or not calls:  # the answer
+                if calls:
+                    pools[p].hold += (t - atts[a].t_done - pools[p].hold) / ANSWERS
+                    pools[p].p_down += (1.0 - atts[a].error - pools[p].p_down) / ANSWERS
+                if pools[p].special == 1 and atts[a].error == 0:
+                    learn_limit(pools, pool_policy[p], p, t - atts[a].t0, t)
+                pools[p].held -= 1
+                atts[a].at = AWAY
+                if atts[a].live == 0:
+                    release(ctl, atts, free, a)
+                elif atts[a].error == 1:
+                    pools[p].bad += 1
+                    outcome = FAILURE
+                else:
+                    pools[p].ok += 1
+                    outcome = SUCCESS
+            waiting_at = p
+        elif kind == FAR:
+            outcome = SUCCESS if atts[a].error == 0 else LOST
+        elif kind == DROP:
+            outcome = FAILURE
+        elif kind == ENDED:
+            outcome = SUCCESS if atts[a].error == 0 else FAILURE
+        elif kind == JOB:
+            waiting_at = np.int64(atts[a].out)
+            pools[waiting_at].busy -= 1
+            if atts[a].parent >= 0:
+                add_task(ctl, tasks, GO_ON, atts[a].parent)
+            release(ctl, atts, free, a)
         else:  # START
+            waiting_at = a
+        # ---- at the pool (R3, R4)
+        if on_wire:
+            e = np.int64(atts[a].edge)
+            p = edges[e].callee
+            edges[e].attempts += 1
+            pools[p].offered += 1
+            if edges[e].rich == 1:
+                c = edges[e].client + more[a].client
+                clients[c].under_way += 1
+                more[a].sent = 1
+                more[a].era = clients[c].era
+            starts = can_start(pools, p)
+            refused = False
+            room = pools[p].room
+            if pools[p].special == 1:
+                refused = refuses(pools, pool_policy[p], p, t)
+                room = room_of(pools, pool_policy[p], p, edge_policy[e].priority)
+            if refused or (not starts and pools[p].waiting >= room):
+                pools[p].bad += 1
+                outcome = FAILURE
+                if pools[p].special == 1 and pool_policy[p].rejection_work > 0.0:
+                    work = pool_policy[p].rejection_work
+                    add_job(ctl, pools, atts, free, p, e, np.int64(-1), work)
+                    waiting_at = p
+            else:
+                _schedule_ends(
+                    ctl, edges, edge_policy, atts, more, heap_t, heap_key, lanes,
+                    lane_t, lane_key, e, a, t,
+                )  # fmt: skip
+                if not starts or pools[p].waiting > 0:
+                    enqueue(pools, edges, atts, queues, p, a, t)
+                elif not is_hopeless(pools, edges, atts, more, p, a, t):
+                    start(
+                        ctl, pools, atts, heap_t, heap_key, lanes, lane_t, lane_key, pool_policy,
+                        streams, n_edges, p, a, t,
+                    )  # fmt: skip
+                continue
+        # ---- what waits goes before what follows
+        if waiting_at >= 0:
+            answered = outcome != NOTHING and kind in (DONE, GO_ON)
+            if answered and pools[waiting_at].discipline == CODEL:
+                add_task_in_front(ctl, tasks, ENDED, a)  # behind what is dropped now
+                outcome = NOTHING
             start_waiting(
-                ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
-                streams, a, t,
+                ctl, pools, edges, atts, more, free, heap_t, heap_key, tasks, lanes, lane_t,
+                lane_key, queues, pool_policy, streams, waiting_at, t,
             )  # fmt: skip
+        # ---- the end of an attempt: another one, or the end of its first try (R8)
+        if outcome == NOTHING:
             continue
-        # ---- what is left has failed
-        fail(
-            ctl, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key, backoff,
-            streams, hist, a, t,
-        )  # fmt: skip
+        e = np.int64(atts[a].edge)
+        rich = edges[e].rich == 1
+        c = edges[e].client
+        sent = True
+        if rich:
+            outcome = _end_of_sent(
+                ctl, pools, edges, clients, windows, edge_policy, atts, more, free, queues, e, a,
+                outcome, t,
+            )  # fmt: skip
+            if outcome == NOTHING:
+                continue
+            c += more[a].client
+            sent = more[a].sent == 1
+        k = np.int64(atts[a].k)
+        t_first = atts[a].t_first
+        parent = np.int64(atts[a].parent)
+        atts[a].live = 0
+        atts[a].key = 0
+        again = False
+        if outcome == SUCCESS and sent:
+            if edges[e].budget > 0:
+                deposit_success(edges, clients, e, c)
+            if rich:
+                fill_cache(edges, edge_policy[e], e)
+        elif outcome == FAILURE:
+            if edges[e].budget > 0:
+                lose_token(edges, clients, e, c)
+            again = k < edges[e].retries and pays(edges, clients, windows, edge_policy[e], e, c, t)
+        if again:
+            delay = backoff_of(edges, more, backoff, streams, edge_policy[e], e, k, a)
+            b = new_attempt(ctl, atts, free, e, k + 1, t_first, parent)
+            if rich:
+                with_more(more, b, more[a].client, more[a].until, delay)
+            if delay == 0.0:
+                add_task(ctl, tasks, ARRIVE, b)
+            else:
+                due = new_key(ctl, ARRIVE, b)
+                if edges[e].jitter == 0:
+                    push_lane(
+                        ctl, heap_t, heap_key, lanes, lane_t, lane_key, atts,
+                        edges[e].lane + 1 + k, t + delay, due,
+                    )  # fmt: skip
+                else:
+                    push(ctl, heap_t, heap_key, t + delay, due)
+        if atts[a].at == AWAY:
+            release(ctl, atts, free, a)
+        if not again:
+            p = end_first_try(
+                ctl, pools, edges, atts, free, tasks, edge_policy, streams, hist, e,
+                outcome == SUCCESS, t_first, parent, t,
+            )  # fmt: skip
+            if p >= 0:
+                add_task_in_front(ctl, tasks, START, p)
     ctl[0].events += events
     return True
 
@@ -343,8 +433,9 @@ def advance(arrays, target, pool_rows, edge_rows):
     Returns True when ``target`` was reached.
     """
     (
-        ctl, pools, edges, atts, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key, backoff,
-        in_edge, out_edge, streams, cross, hist,
+        ctl, pools, edges, atts, more, free, heap_t, heap_key, tasks, lanes, lane_t, lane_key,
+        queues, clients, windows, edge_policy, pool_policy, backoff, in_edge, out_edge, streams,
+        cross, hist,
     ) = arrays  # fmt: skip
     while True:
         if ctl[0].read_cross < ctl[0].n_cross or ctl[0].n_samples >= ctl[0].sample_max:
@@ -359,52 +450,6 @@ def advance(arrays, target, pool_rows, edge_rows):
         check_keys(ctl)
         ctl[0].now = end
         ctl[0].tick += 1
-        _end_tick(ctl, pools, edges, in_edge, cross)
+        end_tick(ctl, pools, edges, in_edge, cross)
         if ctl[0].tick == ctl[0].next_sample:
-            _sample(ctl, pools, edges, out_edge, pool_rows, edge_rows)
-
-
-@compiled
-def touch_pool(arrays, p):
-    """Let a pool whose capacity was set start what waits, at the present tick."""
-    add_task(arrays.ctl, arrays.tasks, START, p)
-
-
-@compiled
-def set_demand(arrays, e, rate):
-    """Change the rate of first tries; what is left of the exponential number stays (R2)."""
-    ctl, edges, streams = arrays.ctl, arrays.edges, arrays.streams
-    now = ctl[0].now
-    if rate == edges[e].rate:
-        return
-    if edges[e].mass < 0.0:
-        edges[e].mass = -math.log(1.0 - uniform(streams, e))
-    else:
-        edges[e].mass = max(0.0, edges[e].mass - edges[e].rate * (now - edges[e].mark))
-    edges[e].mark = now
-    edges[e].rate = rate
-    edges[e].next_key = 0
-    if rate > 0.0:
-        close_hole(ctl, arrays.heap_t, arrays.heap_key)
-        key = new_key(ctl, FIRST, e)
-        edges[e].next_key = key
-        push(ctl, arrays.heap_t, arrays.heap_key, now + edges[e].mass / rate, key)
-
-
-@compiled
-def set_admission(arrays, e, frac):
-    """Change the share of first tries that go on."""
-    arrays.edges[e].admit = frac
-
-
-@compiled
-def inject(arrays, e, requests):
-    """Add first tries, whole ones only; the rest waits for the next time (R2)."""
-    edges = arrays.edges
-    edges[e].work += requests
-    n = np.int64(math.floor(edges[e].work + 1e-9))
-    edges[e].work = max(0.0, edges[e].work - n)
-    if n > 0:
-        if edges[e].todo == 0:
-            add_task(arrays.ctl, arrays.tasks, INJECT, e)
-        edges[e].todo += n
+            take_sample(ctl, pools, edges, out_edge, pool_rows, edge_rows)
