@@ -13,6 +13,7 @@ import numpy as np
 
 from simulator.flow.policy_layout import (
     call_timeouts,
+    copies,
     dead_by_class,
     delays,
     edge_states,
@@ -173,6 +174,8 @@ class Arrays(NamedTuple):
     """(sum of retries + 1,) shortest delay before the attempt that follows (s)."""
     dead_class: np.ndarray
     """(cohorts + P, CLASSES): dead work by class of priority."""
+    copies: np.ndarray
+    """(size of W, 4): copies of hedged attempts (one row where nobody hedges)."""
 
 
 def step_lengths(topology: Topology) -> tuple[float, np.ndarray]:
@@ -238,8 +241,9 @@ def allocate(
         np.arange(n_pools, dtype=np.int64), np.zeros((2 * (n_pools + n_edges), 3), np.int64),
         np.zeros(NOISE_BLOCK + n_pools + n_edges if stochastic else 1),
         topology.edge_policy.copy(), topology.pool_policy.copy(),
-        topology.discipline.astype(np.int64), edge_states(topology),
+        topology.discipline.astype(np.int64), edge_states(topology, pools["h"]),
         pool_states(topology, pools["h"]), slices(n_edges), low, dead_by_class(dead, n_pools),
+        copies(topology, waiting),
     )  # fmt: skip
 
 

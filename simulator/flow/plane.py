@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import os
 from typing import TYPE_CHECKING
@@ -199,12 +201,49 @@ class FlowPlane:
         t_s = period * np.arange(start + 1, n + 1)
         return t_s, self._pool_rows[start:n], self._edge_rows[start:n]
 
+    def save(self) -> bytes:
+        """Return the whole state; a plane of the region that restores it goes on bit by bit."""
+        n = self.n_samples
+        state = {f"arrays.{name}": array for name, array in self.arrays._asdict().items()}
+        state["pool_rows"], state["edge_rows"] = self._pool_rows[:n], self._edge_rows[:n]
+        chance = None if self._rng is None else self._rng.bit_generator.state
+        state["rng"] = np.frombuffer(json.dumps(chance).encode(), np.uint8)
+        file = io.BytesIO()
+        np.savez_compressed(file, **state)
+        return file.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Take over what :meth:`save` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another region, or of a run with another kind of chance.
+        """
+        with np.load(io.BytesIO(state)) as file:
+            saved = {name: file[name] for name in file.files}
+        chance = json.loads(saved["rng"].tobytes())
+        for name, array in self.arrays._asdict().items():
+            if saved[f"arrays.{name}"].shape != array.shape:
+                msg = f"the saved state is of another region: {name} differ in number"
+                raise ValueError(msg)
+        if (chance is None) != (self._rng is None):
+            msg = "the saved state is of a run with noise, or this plane is, but not both"
+            raise ValueError(msg)
+        for name, array in self.arrays._asdict().items():
+            array[...] = saved[f"arrays.{name}"]
+        if self._rng is not None:
+            self._rng.bit_generator.state = chance
+        n = self.n_samples
+        self._grow(max(int(self._ctl["sample_max"]), n))
+        self._pool_rows[:n], self._edge_rows[:n] = saved["pool_rows"], saved["edge_rows"]
+
     def _grow(self, rows: int) -> None:
         """Make room for ``rows`` samples."""
-        n = self.n_samples
         for name in ("_pool_rows", "_edge_rows"):
             old = getattr(self, name)
             new = np.zeros((rows, *old.shape[1:]))
+            n = min(self.n_samples, len(old))
             new[:n] = old[:n]
             setattr(self, name, new)
         self._ctl["sample_max"] = rows

@@ -34,13 +34,19 @@ EDGE_STATE = np.dtype(
         ("breaker", _I), ("since", _F), ("sent", _F), ("ended", _F), ("failed", _F),
         ("hit", _F), ("hits", _F), ("b_hit", _F),
         ("serving", _F), ("started", _F),
+        ("hedge_steps", _I),
     ]
 )  # fmt: skip
 """What the policies of an edge remember: slices of rolling windows, breaker, hit ratio, and what is
-in service and was started in this step of attempts that will be answered in time."""
+in service and was started in this step of attempts that will be answered in time. ``hedge_steps``:
+age at which a copy is sent (0: none)."""
+WAITING, UNANSWERED, HEDGED, LET_IN = range(4)
+"""Columns of copies: waiting; served, but not answered when the copies are sent; originals that had
+no answer then; share of the copies that was let in."""
 
 POOL_STATE = np.dtype(
     [
+        ("hedged", _I),    # a caller hedges
         ("size", _F),      # units in service, as a share of those declared
         ("memory", _I),    # steps of the longest window of the pool and its callers
         ("s", _F),         # service time now, contention and memory pressure included
@@ -122,10 +128,21 @@ def pool_memory(topology: Topology, p: int, h: float) -> int:
     return int(np.ceil(max(spans) / h))
 
 
-def edge_states(topology: Topology) -> np.ndarray:
+def hedge_steps(topology: Topology, steps_s: np.ndarray) -> np.ndarray:
+    """Return the age (E,) in steps at which copies are sent; 0 where none is sent in time (E43).
+
+    ``steps_s``: step (E,) of the called pool in seconds.
+    """
+    ages = np.maximum(1, np.rint(topology.edge_policy["hedge_delay"] / steps_s)).astype(np.int64)
+    lives = np.maximum(1, np.rint(call_timeouts(topology) / steps_s))
+    return np.where((topology.edge_policy["hedge"] == 1) & (ages < lives), ages, 0)
+
+
+def edge_states(topology: Topology, h: np.ndarray) -> np.ndarray:
     """Return the records (E,) at time 0: closed breakers, caches as they start."""
     states = np.zeros(topology.n_edges, EDGE_STATE)
     states["hit"] = topology.edge_policy["cache_start"]
+    states["hedge_steps"] = hedge_steps(topology, h[topology.edge_callee])
     return states
 
 
@@ -135,8 +152,14 @@ def pool_states(topology: Topology, h: np.ndarray) -> np.ndarray:
     states["size"], states["s"] = 1.0, topology.service_s
     states["tokens"], states["limit"] = policy["limit_burst"], policy["limit_max"]
     states["lowered"] = -np.inf
+    states["hedged"][topology.edge_callee[topology.edge_policy["hedge"] == 1]] = 1
     states["memory"] = [pool_memory(topology, p, h[p]) for p in range(topology.n_pools)]
     return states
+
+
+def copies(topology: Topology, n_waiting: int) -> np.ndarray:
+    """Return the copies of hedged attempts, beside W: (cells, 4); one row where nobody hedges."""
+    return np.zeros((n_waiting if topology.edge_policy["hedge"].any() else 1, 4))
 
 
 def slices(n_edges: int) -> np.ndarray:

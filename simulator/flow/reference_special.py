@@ -191,6 +191,8 @@ class SpecialEdge(Edge):
     cache: Cache | None = None
     bulkhead: float = 0.0
     priority: int = 0
+    hedge_steps: int = 0
+    """Age at which a copy is sent; 0: never."""
     step_hits: float = 0.0
     started: float = 0.0
     serving: InService = field(default_factory=InService)
@@ -313,10 +315,29 @@ class SpecialEdge(Edge):
 
 
 @dataclass(slots=True)
+class Copies:
+    """E43: copies of one attempt number that were sent in one step."""
+
+    waiting: float
+    hedged: float
+    """Originals that were unanswered when the copies were sent."""
+    let_in: float = 1.0
+    """Share of the copies that was let in."""
+
+
+@dataclass(slots=True)
 class SpecialCohort(Cohort):
-    """Cohort that knows the classes of its dead work."""
+    """Cohort that knows the classes of its dead work, and its copies."""
+
+    copies: dict[Key, Copies] = field(default_factory=dict)
+    unanswered: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
+    """Served, and answered in time, but only after copies will be sent."""
 
     dead_of: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
+
+    def total(self) -> float:
+        """Amount that a server would find."""
+        return Cohort.total(self) + sum(copy.waiting for copy in self.copies.values())
 
     def bury(self, gone: float, only: int | None) -> None:
         """Take dead work out of one class, or out of all in their shares."""
@@ -401,7 +422,81 @@ class SpecialPool(Pool):
                 edge.book(0.0, gone, edge.n_age * self.h, self.now_s)
                 if self.late_work == ZOMBIE and isinstance(cohort, SpecialCohort):
                     cohort.dead_of[edge.priority] += waited
+                if edge.hedge_steps:
+                    self.expire_copies(edge)
         return Pool.expire(self)
+
+    def cohort(self, age: int) -> SpecialCohort:
+        """Return the cohort of an age in steps; an empty one before the first."""
+        cohort = self.cohorts[age] if age < len(self.cohorts) else SpecialCohort()
+        assert isinstance(cohort, SpecialCohort), "pools with policies have such cohorts"
+        return cohort
+
+    def expire_copies(self, edge: SpecialEdge) -> None:
+        """E43: copies of attempts that time out now wait on as dead work, or leave."""
+        cohort = self.cohort(edge.n_age - edge.hedge_steps)
+        for k in range(edge.retries + 1):
+            copies = cohort.copies.pop((edge, k), None)
+            if copies is not None and self.late_work == ZOMBIE:
+                cohort.dead += copies.waiting
+                cohort.dead_of[edge.priority] += copies.waiting
+
+    def hedge(self, edge: SpecialEdge) -> None:
+        """E43: send a copy of what is unanswered at the age of hedging."""
+        old, new = self.cohort(edge.hedge_steps), self.cohort(0)
+        for k in range(edge.retries + 1):
+            key = edge, k
+            open_ = old.waiting.get(key, 0.0) + old.late.get(key, 0.0) + old.unanswered[key]
+            new.copies[key] = Copies(open_, open_)
+
+    def newest_copies(self, edge: Edge) -> list[Copies]:
+        """Return the copies that are sent in this step."""
+        return [c for (owner, _), c in self.cohort(0).copies.items() if owner is edge]
+
+    def serve_copies(
+        self, cohort: SpecialCohort, age: int, edge: SpecialEdge, frac: float
+    ) -> tuple[float, float]:
+        """E43: serve a share of a cohort's copies of an edge; return (answered, served)."""
+        age_s = (age + edge.hedge_steps) * self.h
+        chance = self.p_in_time(edge.timeout_s - age_s - self.hold_s)
+        original = self.cohort(age + edge.hedge_steps)
+        answered = served = 0.0
+        for k in range(edge.retries + 1):
+            copies = cohort.copies.get((edge, k))
+            if copies is None or copies.waiting <= 0.0:
+                continue
+            x = copies.waiting * frac
+            copies.waiting -= x
+            served += x
+            part = min(1.0, x / copies.hedged) * chance * self.p_down
+            saved = 0.0
+            for cells in (original.late, original.waiting):
+                was = cells.get((edge, k), 0.0)
+                cells[edge, k] = was - was * part
+                saved += was * part
+                if cells is original.waiting and self.late_work == ZOMBIE:
+                    original.dead += was * part
+                    original.dead_of[edge.priority] += was * part
+            edge.step_ok += saved
+            took_s = age_s + self.s_now + self.hold_s
+            edge.step_latency += saved * (edge.elapsed_s[k] + took_s)
+            answered += saved
+        edge.started += served * chance
+        edge.book(answered, 0.0, age * self.h, self.now_s)
+        return answered, served
+
+    def cancel_copies(self, age: int) -> None:
+        """E43: where late work is cancelled, copies whose originals are answered leave."""
+        for (edge, k), copies in self.cohort(age).copies.items():
+            assert isinstance(edge, SpecialEdge)
+            original = self.cohort(age + edge.hedge_steps)
+            left_s = edge.timeout_s - (age + edge.hedge_steps) * self.h
+            if self.late_work == DEADLINE_AWARE and left_s < self.s_now + self.hold_s:
+                copies.waiting = 0.0
+            if age > 0:
+                key = edge, k
+                alive = original.waiting.get(key, 0.0) + original.late.get(key, 0.0)
+                copies.waiting = min(copies.waiting, copies.let_in * alive)
 
     def look_down(self) -> None:
         """E9, E10, E33, E36, E37: what callees, fallbacks and the backlog add to a request."""
@@ -455,7 +550,7 @@ class SpecialPool(Pool):
     def ask_caller(self, edge: SpecialEdge, wanted: dict[Key, float], budget: float) -> None:
         """E30 to E32: what the caller's own policies refuse is taken out of ``wanted``."""
         keys = [(edge, k) for k in range(edge.retries + 1)]
-        out = sum(wanted[key] for key in keys)
+        out = sum(wanted[key] for key in keys) + sum(c.waiting for c in self.newest_copies(edge))
         by_throttling = by_bulkhead = by_breaker = 1.0
         if edge.throttling is not None:
             by_throttling = edge.throttling.share(out)
@@ -473,19 +568,28 @@ class SpecialPool(Pool):
             left = wanted[key] - lost - refused
             wanted[key] = left * by_breaker
             edge.give_up(key[1], lost + left * (1.0 - by_breaker), 0.0)
+        for copies in self.newest_copies(edge):
+            copies.waiting *= by_throttling * by_bulkhead * by_breaker
+            copies.let_in *= by_throttling * by_bulkhead * by_breaker
 
     def bulkhead_share(self, edge: SpecialEdge, wanted: float, budget: float) -> float:
         """E32: share that finds room under the edge's own limit."""
         keys = [(edge, k) for k in range(edge.retries + 1)]
-        mine = sum(c.waiting.get(key, 0.0) for c in self.cohorts for key in keys)
+        older = [self.cohort(age) for age in range(1, len(self.cohorts))]
+        mine = sum(c.waiting.get(key, 0.0) for c in older for key in keys)
+        mine += sum(c.copies[key].waiting for c in older for key in keys if key in c.copies)
         late = sum(c.late.get(key, 0.0) for c in self.cohorts for key in keys)
-        queue = self.queue()
+        queue = self.queue_before()
         work = max(0.0, budget - queue)
         if queue > TINY:
             work += min(budget, queue) * min(1.0, mine / queue)
         took_s = self.s_now + self.hold_s
         room = edge.serving.room(edge.bulkhead - late, mine, took_s, self.h, work)
         return room / wanted if wanted > room else 1.0
+
+    def queue_before(self) -> float:
+        """Count what waits, without the copies that are sent in this step."""
+        return self.queue() - sum(c.waiting for c in self.cohort(0).copies.values())
 
     def rate_share(self, total: float) -> float:
         """E34: share that finds tokens."""
@@ -500,7 +604,7 @@ class SpecialPool(Pool):
 
     def class_room(self, number: int, budget: float) -> float:
         """E4, E35, E38: room for a class and all above it."""
-        row, queue = self.policy, self.queue()
+        row, queue = self.policy, self.queue_before()
         room = max(0.0, self.room - queue) + budget
         if row["shedding"] and math.isfinite(self.room):
             part = float(row[f"shed_{number}"]) * self.room
@@ -513,15 +617,21 @@ class SpecialPool(Pool):
     def admit(self, wanted: dict[Key, float], budget: float) -> float:
         """E4, E30 to E35, E38: callers refuse, then the pool; return what the pool rejects."""
         for caller in self.callers:
+            if caller.hedge_steps:
+                self.hedge(caller)
             if caller.policy["special"]:
                 self.ask_caller(caller, wanted, budget)
-        total = sum(wanted.values())
+        copies = self.cohort(0).copies
+        total = sum(wanted.values()) + sum(c.waiting for c in copies.values())
         by_rate = self.rate_share(total)
         shares, entered = [1.0] * CLASSES, 0.0
         for number in range(CLASSES if self.policy["shedding"] else 1):
             amount = total
             if self.policy["shedding"]:
                 amount = sum(x for (e, _), x in wanted.items() if self.class_of(e) == number)
+                amount += sum(
+                    c.waiting for (e, _), c in copies.items() if self.class_of(e) == number
+                )
             amount *= by_rate
             room = max(0.0, self.class_room(number, budget) - entered)
             share = room / amount if amount > room else 1.0
@@ -537,6 +647,12 @@ class SpecialPool(Pool):
                 self.rejected += refused
                 self.book(edge, 0.0, refused, 0.0)
                 edge.fail(k, refused, 0.0, self.count, 1)
+        for (edge, _), copy in copies.items():
+            share = shares[self.class_of(edge) if self.policy["shedding"] else 0]
+            edge.attempts += copy.waiting
+            self.rejected += copy.waiting * (1.0 - share)
+            copy.waiting *= share
+            copy.let_in *= share
         self.offered += total
         self.accept = (total - self.rejected) / total if self.rejected > 0.0 else 1.0
         return self.rejected
@@ -586,11 +702,21 @@ class SpecialPool(Pool):
             chosen = self.chosen(cohort, only)
             if self.late_work == DEADLINE_AWARE:
                 self.discard_of(cohort, age_s, chosen)
+            if self.late_work != ZOMBIE:
+                self.cancel_copies(age)
             dead = self.dead_in(cohort, only)
+            hedgers = [e for e in self.callers if e.hedge_steps and only in {None, e.priority}]
+            copies = [c for c in self.cohort(age).copies.items() if c[0][0] in hedgers]
             total = dead + sum(cohort.waiting[key] for key in chosen)
+            total += sum(copy.waiting for _, copy in copies)
             if total > 0.0:
                 frac = min(1.0, left / total)
                 answered += self.serve_part(cohort, age_s, frac, chosen)
+                for hedger in hedgers:
+                    saved, served = self.serve_copies(self.cohort(age), age, hedger, frac)
+                    answered += saved
+                    self.alive += served
+                    self.answers(age_s, served)
                 gone = dead * frac
                 cohort.dead -= gone
                 if isinstance(cohort, SpecialCohort):
@@ -637,6 +763,7 @@ class SpecialPool(Pool):
             good = x * self.p_in_time(edge.timeout_s - age_s - self.hold_s)
             ok = good * self.p_down
             cohort.late[edge, k] += x - good
+            self.note_unanswered(cohort, (edge, k), age_s, x * self.p_down)
             edge.step_ok += ok
             edge.step_latency += ok * (edge.elapsed_s[k] + took_s)
             if good > ok:
@@ -651,6 +778,17 @@ class SpecialPool(Pool):
                 caller.started += good
             self.book(caller, good * self.p_down, good - good * self.p_down, age_s)
         return answered * self.p_down
+
+    def note_unanswered(self, cohort: Cohort, key: Key, age_s: float, served: float) -> None:
+        """E43: note what will be answered in time, but not before copies are sent."""
+        edge = key[0]
+        if not isinstance(edge, SpecialEdge) or not isinstance(cohort, SpecialCohort):
+            return
+        slack_s = edge.hedge_steps * self.h - age_s
+        if edge.hedge_steps and slack_s > 0.0:
+            in_time = self.p_in_time(edge.timeout_s - age_s - self.hold_s)
+            before = self.p_in_time(slack_s - self.hold_s)
+            cohort.unanswered[key] += served * (in_time - before)
 
     def p_in_time(self, slack_s: float) -> float:
         """E13, E27: chance that a service which starts now ends within ``slack_s``."""
@@ -682,6 +820,7 @@ class SpecialPool(Pool):
             if age == 0 or age * self.h <= oldest_s + TINY:
                 continue
             cohort.dead = 0.0
+            self.cohort(age).copies.clear()
             for (edge, k), amount in cohort.waiting.items():
                 if amount > 0.0:
                     cohort.waiting[edge, k] = 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.flow.plane import FlowPlane
 from simulator.flow.policy_layout import special_pools
-from simulator.model import CANCEL, LIFO, OPTIONAL, ZOMBIE
+from simulator.model import CANCEL, DEADLINE_AWARE, LIFO, OPTIONAL, ZOMBIE
 from simulator.policies.adaptive_throttling import AdaptiveThrottling
 from simulator.policies.base import Policy
 from simulator.policies.bulkhead import Bulkhead
@@ -19,6 +19,7 @@ from simulator.policies.contention import Contention
 from simulator.policies.deadline import Deadline
 from simulator.policies.discipline import ADAPTIVE_LIFO, CODEL, PRIORITY, Discipline
 from simulator.policies.fallback import Fallback
+from simulator.policies.hedging import Hedging
 from simulator.policies.load_shedding import LoadShedding
 from simulator.policies.memory_pressure import MemoryPressure
 from simulator.policies.rate_limit import RateLimit
@@ -70,6 +71,17 @@ ONE_POOL: dict[str, tuple[list[Policy], list[Policy]]] = {
     "breaker": ([], [BREAKER]),
     "bulkhead": ([], [of(Bulkhead, limit=90)]),
     "cache": ([], [of(Cache, hit_max=0.7, keys=2000, hit_start=0.1)]),
+    "hedging": ([], [of(Hedging, delay="300ms")]),
+    "hedging, early": ([of(ServiceTime, kind="bimodal")], [of(Hedging, delay="50ms")]),
+    "hedging, LIFO": ([of(Discipline, kind="lifo")], [of(Hedging, delay="200ms")]),
+    "hedging, priority": ([of(Discipline, kind="priority")], [of(Hedging, delay="200ms")]),
+    "hedging, bulkhead": ([], [of(Hedging, delay="200ms"), of(Bulkhead, limit=90)]),
+    "hedging, breaker": ([], [of(Hedging, delay="200ms"), BREAKER, THROTTLING]),
+    "hedging, CoDel": ([of(Discipline, kind="codel")], [of(Hedging, delay="100ms")]),
+    "hedging, shedding": (
+        [of(LoadShedding), of(Rejection, work=0.1)],
+        [of(Hedging, delay="200ms")],
+    ),
 }
 """Policies of the pool, of its callers."""
 KINDS = {"adaptive_lifo": ADAPTIVE_LIFO, "priority": PRIORITY, "codel": CODEL, "lifo": LIFO}
@@ -84,10 +96,12 @@ def pool_of(policies: list[Policy], **fields: Any) -> P:
 
 
 @pytest.mark.parametrize("name", ONE_POOL)
-@pytest.mark.parametrize(("rate", "late"), [(240.0, ZOMBIE), (701.0, CANCEL), (1130.0, ZOMBIE)])
+@pytest.mark.parametrize(
+    ("rate", "late"), [(240.0, ZOMBIE), (701.0, CANCEL), (1130.0, ZOMBIE), (433.0, DEADLINE_AWARE)]
+)
 def test_one_pool(name, rate, late):
     pool, edge = ONE_POOL[name]
-    room = 900.0 if name in {"load shedding", "rejection"} else np.inf
+    room = 900.0 if "shedding" in name or name == "rejection" else np.inf
     edges = [
         E("a", retries=3, policies=(*edge,), clients=2),
         E("a", timeout=1.7, retries=1, backoff=0.1, priority=2, policies=(*edge,)),

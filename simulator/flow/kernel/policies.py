@@ -248,7 +248,7 @@ def in_service_after(in_service, started, took, h):
 
 
 @inlined
-def bulkhead_share(pools, edges, waiting, late, ep, es, e, p, s, wanted, budget):
+def bulkhead_share(pools, edges, waiting, late, copies, ep, es, e, p, s, wanted, budget):
     """Return the share of ``wanted`` that the bulkhead of an edge lets through (E32)."""
     P = pools[p]
     mine = gone = 0.0
@@ -260,6 +260,8 @@ def bulkhead_share(pools, edges, waiting, late, ep, es, e, p, s, wanted, budget)
         for k in range(edges[e].retries + 1):
             mine += waiting[base + k]
             gone += late[base + k]
+            if es[e].hedge_steps > 0:
+                mine += copies[base + k, 0]
     work = max(0.0, budget - P.q)
     if P.q > TINY:
         work += min(budget, P.q) * min(1.0, mine / P.q)

@@ -43,6 +43,7 @@ from simulator.policies.load_shedding import CLASSES
 from simulator.policies.retry import PER_FIRST_TRY, PER_SUCCESS, THROTTLE, WINDOWED
 from simulator.policies.service_time import EXPONENTIAL
 
+WAITING, UNANSWERED, HEDGED, LET_IN = range(4)
 ALL = -1
 """Serve every class."""
 _ends_within = inlined(service_time.ends_within)
@@ -59,6 +60,118 @@ def _in_time(pp, p, s, slack):
     if pp[p].service_kind == EXPONENTIAL and slack > CERTAIN * s:
         return 1.0
     return _ends_within(pp[p].service_kind, s, pp[p].service_a, pp[p].service_b, slack)
+
+
+@inlined
+def _slot_of(P, age):
+    """Return the place of the cohort of an age in steps."""
+    slot = P.head - age
+    return slot + P.n_slot if slot < 0 else slot
+
+
+@inlined
+def _expire_copies(A, p, e):
+    """Let copies of attempts that time out now wait on as dead work, or leave (E43)."""
+    P = A.pools[p]
+    slot = _slot_of(P, A.edges[e].n_age - A.edge_state[e].hedge_steps)
+    base = P.ring + slot * P.n_col + A.edges[e].col
+    for k in range(A.edges[e].retries + 1):
+        x = A.copies[base + k, WAITING]
+        A.copies[base + k, WAITING] = 0.0
+        if P.late == ZOMBIE:
+            A.dead[P.dead + slot] += x
+            A.dead_class[P.dead + slot, class_of(A.edge_policy, e)] += x
+        else:
+            A.pools[p].q -= x
+
+
+@inlined
+def _hedge(A, p, e, base):
+    """Send a copy of what is unanswered at the age of hedging (E43); return the amount."""
+    P, n = A.pools[p], A.edge_state[e].hedge_steps
+    old = P.ring + _slot_of(P, n) * P.n_col + A.edges[e].col
+    new = base + A.edges[e].col
+    total = 0.0
+    for k in range(A.edges[e].retries + 1):
+        x = A.waiting[old + k] + A.late[old + k] + A.copies[old + k, UNANSWERED]
+        A.copies[new + k, WAITING] = x
+        A.copies[new + k, HEDGED] = x
+        A.copies[new + k, LET_IN] = 1.0
+        total += x
+    return total
+
+
+@inlined
+def _let_copies(A, e, base, share, sent):
+    """Keep this share of the newest copies; return (kept, refused). ``sent``: by the caller."""
+    kept = refused = 0.0
+    for k in range(A.edges[e].retries + 1):
+        c = base + A.edges[e].col + k
+        x = A.copies[c, WAITING]
+        A.copies[c, WAITING] = x * share
+        A.copies[c, LET_IN] *= share
+        kept += x * share
+        refused += x * (1.0 - share)
+        if sent == 1:
+            A.edges[e].attempts += x
+    return kept, refused
+
+
+@inlined
+def _serve_copies(A, p, e, slot, age_s, frac, p_in_time):
+    """Serve a share of a cohort's copies (E43); return (answered, served)."""
+    pools, edges, atts = A.pools, A.edges, A.atts
+    P, n = pools[p], A.edge_state[e].hedge_steps
+    c = P.ring + slot * P.n_col + edges[e].col
+    old = slot - n
+    if old < 0:
+        old += P.n_slot
+    o = P.ring + old * P.n_col + edges[e].col
+    took = age_s + n * P.h + A.pool_state[p].s + P.hold
+    ok = served = 0.0
+    for k in range(edges[e].retries + 1):
+        x = A.copies[c + k, WAITING] * frac
+        if x <= 0.0:
+            continue
+        A.copies[c + k, WAITING] -= x
+        served += x
+        part = min(1.0, x / A.copies[c + k, HEDGED]) * p_in_time * P.p_down
+        from_late = A.late[o + k] * part
+        A.late[o + k] -= from_late
+        from_queue = A.waiting[o + k] * part
+        A.waiting[o + k] -= from_queue
+        if P.late == ZOMBIE:
+            A.dead[P.dead + old] += from_queue
+            A.dead_class[P.dead + old, class_of(A.edge_policy, e)] += from_queue
+        else:
+            pools[p].q -= from_queue
+        saved = from_late + from_queue
+        edges[e].x_ok += saved
+        edges[e].x_latency += saved * (atts[edges[e].att + k].elapsed + took)
+        ok += saved
+    pools[p].in_ring -= ok
+    return ok, served
+
+
+@inlined
+def _cancel_copies(A, p, e, slot, age):
+    """Where late work is cancelled: drop copies whose originals are answered (E43)."""
+    P, n = A.pools[p], A.edge_state[e].hedge_steps
+    c = P.ring + slot * P.n_col + A.edges[e].col
+    old = slot - n
+    if old < 0:
+        old += P.n_slot
+    o = P.ring + old * P.n_col + A.edges[e].col
+    hopeless = P.late == DEADLINE_AWARE and (
+        A.edges[e].timeout - (age + n) * P.h < A.pool_state[p].s + P.hold
+    )
+    for k in range(A.edges[e].retries + 1):
+        x = A.copies[c + k, WAITING]
+        most = 0.0 if hopeless else x
+        if age > 0:
+            most = min(most, A.copies[c + k, LET_IN] * (A.waiting[o + k] + A.late[o + k]))
+        A.copies[c + k, WAITING] = most
+        A.pools[p].q -= x - most
 
 
 @compiled
@@ -95,6 +208,8 @@ def _expire(A, p):
                 pools, edges, A.atts, A.line, A.edge_policy, A.edge_state, A.slices, A.low,
                 e, k, gone, age * P.h, 0,
             )  # fmt: skip
+        if A.edge_state[e].hedge_steps > 0:
+            _expire_copies(A, p, e)
     if pools[p].in_ring < TINY:
         pools[p].in_ring = 0.0
     return total
@@ -173,6 +288,8 @@ def _wanted(A, p, e, base):
             A.atts[att].pending = max(A.atts[att].pending - x, 0.0)
         A.waiting[base + a.col + k + 1] = x
         wanted += x
+    if A.edge_state[e].hedge_steps > 0:
+        wanted += _hedge(A, p, e, base)
     return wanted
 
 
@@ -188,7 +305,7 @@ def _ask_caller(A, p, e, base, wanted, budget):
     by_bulkhead = 1.0
     if ep[e].bulkhead > 0:
         by_bulkhead = bulkhead_share(
-            pools, edges, A.waiting, A.late, ep, es, e, p, A.pool_state[p].s, out, budget
+            pools, edges, A.waiting, A.late, A.copies, ep, es, e, p, A.pool_state[p].s, out, budget
         )
         out *= by_bulkhead
     by_breaker = breaker_share(es, ep, e, out)
@@ -209,6 +326,8 @@ def _ask_caller(A, p, e, base, wanted, budget):
             edges[e].x_failed += lost
             edges[e].x_latency += lost * A.atts[edges[e].att + k].elapsed
         A.waiting[c] = x
+    if es[e].hedge_steps > 0:
+        _let_copies(A, e, base, by_throttling * by_bulkhead * by_breaker, 0)
     return out * by_breaker
 
 
@@ -231,6 +350,8 @@ def _ask_callee(A, p, total, budget):
                 if class_of(A.edge_policy, e) == c:
                     for k in range(A.edges[e].retries + 1):
                         amount += A.waiting[base + A.edges[e].col + k]
+                        if A.edge_state[e].hedge_steps > 0:
+                            amount += A.copies[base + A.edges[e].col + k, WAITING]
         amount *= by_rate
         room = max(0.0, class_room(pools, ps, pp, p, c, budget) - entered)
         share = room / amount if amount > room else 1.0
@@ -271,7 +392,7 @@ def _arrive(A, p, budget):
             wanted = _ask_caller(A, p, e, base, wanted, budget)
         total += wanted
     _ask_callee(A, p, total, budget)
-    rejected = 0.0
+    rejected = copies = 0.0
     for i in range(P.in0, P.in1):
         e = A.in_edge[i]
         share = _let(A.pool_state, A.pool_policy, p, class_of(ep, e))
@@ -289,9 +410,13 @@ def _arrive(A, p, budget):
                         pools, edges, A.atts, A.line, ep, A.edge_state, A.slices, A.low,
                         e, k, no, 0.0, 1,
                     )  # fmt: skip
+        if A.edge_state[e].hedge_steps > 0:
+            kept, no = _let_copies(A, e, base, share, 1)
+            copies += kept
+            rejected += no
     pools[p].accept = (total - rejected) / total if rejected > 0.0 else 1.0
     pools[p].q += total - rejected
-    pools[p].in_ring += total - rejected
+    pools[p].in_ring += total - rejected - copies
     return total, rejected
 
 
@@ -304,7 +429,7 @@ def _serve_slot(A, p, slot, age_s, frac, only):
     base = P.ring + slot * P.n_col
     s, hold, p_down = A.pool_state[p].s, P.hold, P.p_down
     took = age_s + s + hold
-    answered = 0.0
+    answered = rescued = 0.0
     alive = 0.0
     for i in range(P.in0, P.in1):
         e = A.in_edge[i]
@@ -313,7 +438,11 @@ def _serve_slot(A, p, slot, age_s, frac, only):
         p_in_time = _in_time(A.pool_policy, p, s, edges[e].timeout - age_s - hold)
         c = base + edges[e].col
         att = edges[e].att
-        good_e = 0.0
+        good_e = early = 0.0
+        if A.edge_state[e].hedge_steps > 0 and p_in_time > 0.0:
+            slack = A.edge_state[e].hedge_steps * P.h - age_s  # answered later than copies are sent
+            if slack > 0.0:
+                early = 1.0 - _in_time(A.pool_policy, p, s, slack - hold) / p_in_time
         for k in range(edges[e].retries + 1):
             w = A.waiting[c + k]
             if w == 0.0:
@@ -324,19 +453,29 @@ def _serve_slot(A, p, slot, age_s, frac, only):
             good = x * p_in_time
             ok = good * p_down
             A.late[c + k] += x - good
+            if early > 0.0:
+                A.copies[c + k, UNANSWERED] += ok * early
             edges[e].x_ok += ok
             edges[e].x_latency += ok * (atts[att + k].elapsed + took)
             if good > ok:
                 atts[att + k].x_err += good - ok
                 atts[att + k].x_err_age += (good - ok) * took
             good_e += good
+        if A.edge_state[e].hedge_steps > 0:
+            n = A.edge_state[e].hedge_steps
+            p_in_time = _in_time(A.pool_policy, p, s, edges[e].timeout - age_s - n * P.h - hold)
+            saved, x = _serve_copies(A, p, e, slot, age_s, frac, p_in_time)
+            rescued += saved
+            alive += x
+            A.edge_state[e].started += x * p_in_time
+            book_ended(A.slices, A.edge_state, A.edge_policy, e, P.h, now, saved, 0.0, age_s)
         if good_e > 0.0:
             A.edge_state[e].started += good_e
             ok = good_e * p_down
             book_ended(A.slices, A.edge_state, A.edge_policy, e, P.h, now, ok, good_e - ok, age_s)
             answered += good_e
     pools[p].in_ring -= answered
-    return answered * p_down, alive
+    return answered * p_down + rescued, alive
 
 
 @inlined
@@ -369,12 +508,16 @@ def _slot_total(A, p, slot, only):
     if only == ALL:
         for c in range(base, base + P.n_col):
             total += A.waiting[c]
+            if A.pool_state[p].hedged == 1:
+                total += A.copies[c, WAITING]
         return gone, total
     for i in range(P.in0, P.in1):
         e = A.in_edge[i]
         if class_of(A.edge_policy, e) == only:
             for k in range(A.edges[e].retries + 1):
                 total += A.waiting[base + A.edges[e].col + k]
+                if A.edge_state[e].hedge_steps > 0:
+                    total += A.copies[base + A.edges[e].col + k, WAITING]
     return gone, total
 
 
@@ -437,6 +580,11 @@ def _pass(A, p, left, youngest, only):
             slot += n
         if P.late == DEADLINE_AWARE:
             _discard(A, p, slot, age * P.h, only)
+        if P.late != ZOMBIE and A.pool_state[p].hedged == 1:
+            for j in range(P.in0, P.in1):
+                e = A.in_edge[j]
+                if A.edge_state[e].hedge_steps > 0:
+                    _cancel_copies(A, p, e, slot, age)
         dead, total = _slot_total(A, p, slot, only)
         if total > 0.0:
             frac = min(1.0, left / total)
@@ -479,6 +627,9 @@ def _drop(A, p, oldest):
         for i in range(P.in0, P.in1):
             e = A.in_edge[i]
             for k in range(edges[e].retries + 1):
+                if A.edge_state[e].hedge_steps > 0:
+                    gone += A.copies[base + edges[e].col + k, WAITING]
+                    A.copies[base + edges[e].col + k, WAITING] = 0.0
                 x = A.waiting[base + edges[e].col + k]
                 if x > 0.0:
                     A.waiting[base + edges[e].col + k] = 0.0
@@ -615,6 +766,11 @@ def _age(A, p):
     for c in range(CLASSES):
         A.dead_class[row, c] += A.dead_class[P.dead + head, c]
         A.dead_class[P.dead + head, c] = 0.0
+    if A.pool_state[p].hedged == 1:
+        base = P.ring + head * P.n_col
+        for c in range(base, base + P.n_col):
+            for j in range(4):
+                A.copies[c, j] = 0.0
     now = pools[p].count * P.h
     for i in range(P.in0, P.in1):
         e = A.in_edge[i]
