@@ -10,7 +10,6 @@ import numpy as np
 
 from simulator.contract import Crossing, Outlook
 from simulator.errors import InvariantError
-from simulator.flow.layout import step_lengths
 from simulator.flow.layout import SMOOTHING_S, step_lengths
 from simulator.flow.plane import guards_on
 from simulator.model import LIFO
