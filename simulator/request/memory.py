@@ -248,8 +248,10 @@ def grown(arrays: Arrays) -> Arrays:
 
 
 def _doubled(old: np.ndarray) -> np.ndarray:
-    """Return the array with zeros behind it."""
-    return np.concatenate((old, np.zeros_like(old)))
+    """Return the array with as many zeros behind it."""
+    new = np.zeros(2 * len(old), old.dtype)
+    new.view(np.uint8)[: old.nbytes] = old.view(np.uint8)  # records field by field would be slow
+    return new
 
 
 def _more_attempts(arrays: Arrays) -> Arrays:
