@@ -428,6 +428,8 @@ def _start_block(arrays, p, longer):
         length = min(2 * P.block, LONGEST_BLOCK * window)
     else:
         length = window
+    if P.block < window <= length:  # two calm steps tell nothing of a growth over a memory
+        pools[p].known = 0
     pools[p].block = length
     pools[p].block_left = length
     pools[p].ring_sum = 0.0
