@@ -277,7 +277,7 @@ class RequestPlane:
         np.savez_compressed(file, **state)
         return file.getvalue()
 
-    def load(self, state: bytes) -> None:
+    def restore(self, state: bytes) -> None:
         """Take over what :meth:`save` returned.
 
         Raises

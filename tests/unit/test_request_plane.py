@@ -301,7 +301,7 @@ def test_a_saved_run_goes_on_bit_by_bit():
     a = busy()
     tell(a, BUSY, 15.0)
     b = busy(seed=9)
-    b.load(a.save())
+    b.restore(a.save())
     for p in (a, b):
         p.set_demand(3, 400.0)
         while p.advance(40.0) is not None:
@@ -309,7 +309,7 @@ def test_a_saved_run_goes_on_bit_by_bit():
     assert same(a, b)
     other = plane({"a": P()}, [E("a")])
     with pytest.raises(ValueError, match="another region"):
-        other.load(a.save())
+        other.restore(a.save())
 
 
 def test_guards_notice_a_lost_request():
