@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--step", type=float, default=0.02, help="step of the flow")
     parser.add_argument("--request-step", type=float, default=0.05, help="by requests; 0: none")
     parser.add_argument("--rest", type=float, default=1800.0, help="seconds at each step")
-    parser.add_argument("--request-rest", type=float, default=300.0, help="the same by requests")
+    parser.add_argument("--request-rest", type=float, default=600.0, help="the same by requests")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()

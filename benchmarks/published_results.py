@@ -253,7 +253,7 @@ def main() -> None:
     print("| what | published | flow | requests |")
     print("|---|---|---|---|")
     for row, values in found:
-        cells = " | ".join(f"{value:,.{row.digits}f}" for value in values)
+        cells = " | ".join(f"{round(value, row.digits) + 0.0:,.{row.digits}f}" for value in values)
         print(f"| {row.what} | {row.published or '–'} | {cells} |")
 
 
