@@ -186,7 +186,7 @@ def open_plane(
     fidelity: Fidelity,
     topology: Topology,
     *,
-    chance: str = "",
+    chance: str = "1",
     period_s: float = 1.0,
     sleep: bool = True,
 ) -> DataPlane:
@@ -259,7 +259,7 @@ def played(
     topology: Topology,
     script: Sequence[Change],
     end_s: float,
-    chance: str = "",
+    chance: str = "1",
 ) -> np.ndarray:
     """Return the rows of the first service after a script, second by second."""
     return edge_rows(play(open_plane(fidelity, topology, chance=chance), script, end_s))

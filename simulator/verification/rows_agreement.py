@@ -53,7 +53,7 @@ STORIES: dict[str, list[Change]] = {
 """What happens to a pool with K = 5000 whose clients retry three times after 50 ms."""
 
 
-def story(fidelity: Fidelity, script: list[Change], chance: str = "") -> np.ndarray:
+def story(fidelity: Fidelity, script: list[Change], chance: str = "1") -> np.ndarray:
     """Return (80, 5) seconds: queue; first tries, successes, losses and attempts per second."""
     topology = bench.one_pool(getattr(Retries, fidelity), "50ms", of=bench.room(5000))
     plane = bench.play(bench.open_plane(fidelity, topology, chance=chance), script, END_S)
