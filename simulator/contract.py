@@ -65,6 +65,9 @@ class DataPlane(Protocol):
     def inject(self, edge: int, requests: float) -> None:
         """Add requests to a control edge (an operation's work)."""
 
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        """Set the share of an edge's calls that its cache answers (an emptied cache: 0)."""
+
     def watch_edge(self, edge: int, *, below: float) -> int:
         """Watch the success share of first tries of an edge; return the number of the watch."""
 

@@ -7,9 +7,10 @@ R14).
 
 from __future__ import annotations
 
+import io
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -125,6 +126,10 @@ def _kind(*, requests: bool, backend: Backend) -> Callable[..., DataPlane]:
     from simulator.request.reference import RequestReference
 
     return RequestReference if requests else ReferencePlane
+
+
+_OWN = ("_tick", "_rates", "_sent", "_known", "_recent")
+"""What the border remembers."""
 
 
 class HybridPlane:
@@ -291,6 +296,30 @@ class HybridPlane:
             np.where(by_pool, request_pools_[:n], pools[:n]),
             np.where(by_edge, request_edges[:n], edges[:n]),
         )
+
+    def save(self) -> bytes:
+        """Return the whole state; a plane of the region that restores it goes on bit by bit."""
+        state: dict[str, Any] = {name: getattr(self, name) for name in _OWN}
+        state["flow"] = np.frombuffer(self.flow.save(), np.uint8)
+        state["request"] = np.frombuffer(self.request.save(), np.uint8)
+        file = io.BytesIO()
+        np.savez(file, **state)
+        return file.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Take over what :meth:`save` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another region.
+        """
+        with np.load(io.BytesIO(state)) as saved:
+            self.flow.restore(saved["flow"].tobytes())
+            self.request.restore(saved["request"].tobytes())
+            for name in _OWN:
+                setattr(self, name, saved[name])
+        self._tick = int(self._tick)
 
     def _of_pool(self, pool: int) -> FlowPlane | RequestPlane:
         return self.request if self._pool_by_request[pool] else self.flow

@@ -1,7 +1,7 @@
 """A small region for tests of the engine: a scripted data plane, mechanisms made of functions."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,7 @@ class FakePlane:
     def edge_success(self, edge: int) -> float:
         return 1.0
 
-    def latencies(self, edge: int, quantiles: list[float]) -> None:
+    def latencies(self, edge: int, quantiles: Sequence[float]) -> None:
         return None
 
     def set_hit_frac(self, edge: int, frac: float) -> None:

@@ -195,3 +195,19 @@ def test_steady_load_of_a_large_region_is_the_same():
     edges = [E(names[0]), *(E(names[i], names[i - 1], calls=0.99) for i in range(1, n))]
     found = steady_load(build(dict.fromkeys(names, P()), edges), np.array([100.0]))
     assert found == pytest.approx(100.0 * 0.99 ** np.arange(n))
+
+
+def test_a_saved_state_goes_on_bit_by_bit():
+    script = [demand(0.0, ENTRY, 300.0), capacity(20.0, 2, 100.0)]
+    whole = tell(make((0, 1, 0)), script, 60.0).plane.samples()
+    first = tell(make((0, 1, 0)), script, 30.0).plane
+    second = make((0, 1, 0), seed=9)
+    second.restore(first.save())
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(tell(second, [], 60.0).plane.samples(), whole, strict=True)
+    )
+    with pytest.raises(ValueError, match="another region"):
+        make((0, 1), topology=build({"a": P(), "b": P()}, [E("a"), E("b", "a")])).restore(
+            first.save()
+        )

@@ -119,6 +119,11 @@ class RequestReference:
         self._edges[edge].inject(requests)
         self._happen()
 
+    def set_hit_frac(self, edge: int, frac: float) -> None:
+        """Set the share of an edge's calls that its cache answers (0: it was emptied)."""
+        line = self._edges[edge]
+        line.hit_frac = min(frac, float(line.policy["cache_hit_max"]))
+
     def watch_edge(self, edge: int, *, below: float) -> int:
         """Watch the success share of first tries of an edge; return the number of the watch."""
         self._edges[edge].watch.below = below
