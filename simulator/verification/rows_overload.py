@@ -182,6 +182,7 @@ F8 = Row(
     inputs="C = 1000/s, T = 1 s, r = 3; 1300 and 2500/s; outages of 5 s at 300, 700, 950/s",
     fidelities=("flow", "request"),
     measure=_lifo,
+    slow=frozenset({"request"}),
     mutants=(
         pool_mutant("first in first out", "request", discipline="fifo"),
         pool_mutant("first in first out", "flow", discipline="fifo"),
@@ -247,6 +248,7 @@ F14 = Row(
     "batch more or less (bias 0.1/s).",
     fidelities=("flow", "request"),
     measure=_blocked,
+    slow=frozenset({"request"}),
     mutants=(
         retry_mutant("one retry more", "request", retries_max=lambda r: r + 1),
         retry_mutant("one retry more", "flow", retries_max=lambda r: r + 1),

@@ -74,6 +74,7 @@ V12 = Row(
     inputs="C = 100/s; K = 2 at 500/s, K = 1.1 at 200/s; window 2 min, means of 20 min after 50",
     fidelities=("formula", "flow", "request"),
     measure=_throttled,
+    slow=frozenset({"request"}),
     mutants=(
         caller_mutant("K = 1.5", "request", adaptive_throttling={"k": 1.5}),
         form_mutant("K is forgotten", "throttled_load", lambda k, lam, c: (c, 1.0 - c / lam)),
@@ -189,6 +190,7 @@ V22 = Row(
     "200, full jitter up to 2 s, ten runs each of 400 s)",
     fidelities=("formula", "flow", "request"),
     measure=_rejection,
+    slow=frozenset({"request"}),
     mutants=(
         pool_mutant("a rejection costs nothing", "request", rejection={"work": 0.0}),
         form_mutant(

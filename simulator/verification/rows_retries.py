@@ -200,6 +200,7 @@ V10 = Row(
     inputs="leaf fails always, or with p = .9; 10 first tries/s",
     fidelities=("formula", "flow", "request"),
     measure=_layered,
+    slow=frozenset({"request"}),
     mutants=(
         retry_mutant("one retry less", "request", retries_max=one_less),
         form_mutant(
