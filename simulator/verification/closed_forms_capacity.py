@@ -200,3 +200,24 @@ def variance_of_average_renewal(
     """
     total = up_mean + down_mean
     return (down_mean**2 * up_var + up_mean**2 * down_var) / (total**3 * window)
+
+
+def variance_of_average_constant(fail_rate: float, down: float, window: float) -> float:
+    """Return the same for exponential lives and constant repairs, any window, by integration.
+
+    Who is up fails with rate f and is back after d: ``P'(t) = -f·P(t) + f·P(t - d)`` for the chance
+    to be up at t if up at 0. The variance is ``2A/t²·∫(t - u)·(P(u) - A)du``.
+    """
+    steps = 200
+    h = down / steps
+    n = math.ceil(min(window, 40.0 * (down + 1.0 / fail_rate)) / h)
+    p = np.zeros(n + steps + 1)  # p[steps + i] is P(i h); before 0 nothing comes back
+    p[steps] = 1.0
+    keep = math.exp(-fail_rate * h)
+    for i in range(n):
+        back = 0.5 * (p[i] + p[i + 1]) if i >= steps else 0.0
+        p[steps + i + 1] = keep * p[steps + i] + (1.0 - keep) * back
+    a = availability(1.0 / fail_rate, down)
+    u = h * np.arange(n + 1)
+    weight = np.maximum(window - u, 0.0) * (p[steps:] - a)
+    return 2.0 * a / window**2 * float(np.trapezoid(weight, u))
