@@ -76,6 +76,47 @@ def mmc_tail(lam: float, mu: float, servers: int, t_s: float) -> float:
     return (1.0 - p_wait) * served + p_wait * (theta * served - mu * waited) / (theta - mu)
 
 
+def mg1(lam: float, mean_s: float, cv2: float) -> float:
+    """Return the mean time in M/G/1; ``cv2``: squared coefficient of variation of the service.
+
+    References
+    ----------
+    Pollaczek 1930, Khinchine 1932: Kleinrock I, eq. 5.70.
+    """
+    return mean_s + lam * mean_s**2 * (1.0 + cv2) / (2.0 * (1.0 - lam * mean_s))
+
+
+def priority_waits(rates: Sequence[float], mu: float) -> list[float]:
+    """Return the mean waits of classes in M/M/1 without pre-emption, the first most important.
+
+    References
+    ----------
+    Cobham, *Priority assignment in waiting line problems*, Operations Research 2(1), 1954.
+    """
+    residual_s = sum(rates) / mu**2
+    waits, before = [], 0.0
+    for rate in rates:
+        load = before + rate / mu
+        waits.append(residual_s / ((1.0 - before) * (1.0 - load)))
+        before = load
+    return waits
+
+
+def hedged(mu: float, delay_s: float) -> tuple[float, float, float]:
+    """Return (attempts, mean latency, its 99th percentile) with a copy after ``delay_s``.
+
+    Ample servers, exponential service: ``P(L > t) = exp(-μ·t)`` up to the delay, then both run and
+    it is ``exp(-μ·(2·t - delay))``.
+    """
+    late = math.exp(-mu * delay_s)
+    return 1.0 + late, (1.0 - late) / mu + late / (2.0 * mu), _hedged_tail(mu, delay_s, 0.01)
+
+
+def _hedged_tail(mu: float, delay_s: float, p: float) -> float:
+    alone_s = -math.log(p) / mu
+    return alone_s if alone_s <= delay_s else 0.5 * (alone_s + delay_s)
+
+
 def birth_death(births: Sequence[float], deaths: Sequence[float]) -> np.ndarray:
     """Return (n + 1,) stationary probabilities of states 0 … n (Kleinrock I, eq. 3.11).
 
