@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from heapq import heappush
 from typing import TYPE_CHECKING
 
 import simpy
-from simpy.events import URGENT
+from simpy.events import NORMAL, URGENT
 
 from simulator.request.streams import uniform
 
@@ -29,7 +30,11 @@ class Clock(simpy.Environment):
 
     def after(self, delay_s: float, call: Callable[[], None]) -> None:
         """Let ``call`` run once ``delay_s`` has passed."""
-        self.timeout(delay_s).callbacks.append(lambda _: call())
+        self.at(self._now + delay_s, call)
+
+    def at(self, t_s: float, call: Callable[[], None]) -> None:
+        """Let ``call`` run at exactly ``t_s``: no delay is rounded on the way."""
+        heappush(self._queue, (t_s, NORMAL, next(self._eid), Moment(self, call)))
 
     def turn(self) -> simpy.Event:
         """Return an event of this instant, behind what is to be done at this instant already.
@@ -47,6 +52,15 @@ class Turn(simpy.Event):
         super().__init__(env)
         self._ok, self._value = True, None
         env.schedule(self, URGENT)
+
+
+class Moment(simpy.Event):
+    """An event at which something is called."""
+
+    def __init__(self, env: simpy.Environment, call: Callable[[], None]) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        self.callbacks.append(lambda _: call())
 
 
 class Outcome(simpy.Event):

@@ -222,7 +222,7 @@ class Edge:
             timeout_s=timeout_s,
             outcome=Outcome(self.env),
         )
-        self.env.after(timeout_s, lambda: self.give_up(attempt))
+        self.env.at(attempt.deadline_s, lambda: self.give_up(attempt))
         if self.policy["hedge"]:
             self.env.after(float(self.policy["hedge_delay"]), lambda: self.hedge(attempt))
         self.put_on_wire(attempt)
@@ -245,6 +245,7 @@ class Edge:
             twin=attempt,
         )
         attempt.twin = copy
+        self.env.at(copy.deadline_s, lambda: self.give_up(copy))
         self.put_on_wire(copy)
 
     def put_on_wire(self, attempt: Attempt) -> None:
@@ -254,10 +255,9 @@ class Edge:
         self.pool.arrive(attempt)
 
     def give_up(self, attempt: Attempt) -> None:
-        """R8: the timeout has come, for the hedge too."""
-        for each in (attempt, attempt.twin):
-            if each is not None and each.is_live:
-                self.pool.time_out(each)
+        """R8: the timeout has come."""
+        if attempt.is_live:
+            self.pool.time_out(attempt)
 
 
 def make_edge(env: Clock, topology: Topology, e: int, arrivals: Chance, choices: Chance) -> Edge:
