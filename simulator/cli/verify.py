@@ -81,6 +81,9 @@ def cmd(row: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's
                 _print(group)
     except KeyboardInterrupt:
         stopped = True
+    except Exception:
+        _write(measured, known, options)
+        raise
     _write(measured, known, options)
     if stopped:
         return _interrupted(len(measured), len(tasks))

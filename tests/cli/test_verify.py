@@ -210,6 +210,22 @@ def test_what_was_measured_before_an_interrupt_is_kept(rows, capsys, monkeypatch
     assert [r["id"] for r in json.loads(Path("e.json").read_text())["rows"]] == ["A1"]
 
 
+def test_what_was_measured_before_a_bug_is_kept(rows, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    real = runner.run_task
+
+    def break_at_the_third(task):
+        if (task.row_id, task.fidelity) == ("A2", "formula"):
+            msg = "no such thing"
+            raise AttributeError(msg)
+        return real(task)
+
+    monkeypatch.setattr(runner, "run_task", break_at_the_third)
+    assert main(["verify", "--save", "e.json"]) == 3
+    assert "no such thing" in capsys.readouterr().err
+    assert [r["id"] for r in json.loads(Path("e.json").read_text())["rows"]] == ["A1"]
+
+
 def test_processes_change_nothing(capsys):
     args = ["verify", "V01", "V02", "V26", "--fidelity", "formula", "--json"]
     assert main([*args, "--jobs", "1"]) == 0
