@@ -278,7 +278,9 @@ def run_until(arrays, until):
         # ---- service ends; calls, one after the other (R7)
         elif kind in (DONE, GO_ON):
             p = edges[atts[a].edge].callee
-            calls = pools[p].out1 > pools[p].out0
+            # Without callees the answer comes with the end of service; an adaptive limit wants to
+            # know how many are there in between.
+            calls = pools[p].out1 > pools[p].out0 or pools[p].special == 1
             if kind == DONE:
                 pools[p].busy -= 1
                 if calls:
