@@ -81,7 +81,7 @@ class Breaker:
         """Expire the window; let probes through after the wait."""
         self.ended.roll(now_s)
         self.failed.roll(now_s)
-        if self.state == OPEN and now_s >= self.since_s + self.open_for_s:
+        if self.state == OPEN and now_s + TINY >= self.since_s + self.open_for_s:
             self.turn(HALF_OPEN, now_s - h)
 
     def turn(self, state: int, since_s: float) -> None:
@@ -679,7 +679,7 @@ class SpecialPool(Pool):
             return answered, self.alive + self.gone
         if self.discipline == CODEL and budget > TINY:
             interval_s, target_s = float(row["codel_interval"]), float(row["codel_target"])
-            self.drop(codel_age(self.now_s, self.empty_s, interval_s, target_s))
+            self.drop(codel_age(self.now_s - TINY, self.empty_s, interval_s, target_s))
         answered, part, queue = 0.0, 0.0, self.queue()
         above = float(row["lifo_above"])
         if serves_youngest(self.discipline, queue, above):
@@ -791,7 +791,7 @@ class SpecialPool(Pool):
             cohort.unanswered[key] += served * (in_time - before)
 
     def p_in_time(self, slack_s: float) -> float:
-        """E13, E27: chance that a service which starts now ends within ``slack_s``."""
+        """E13: chance that a service which starts now ends within ``slack_s``."""
         row = self.policy
         kind = int(row["service_kind"])
         if kind == EXPONENTIAL and slack_s > CERTAIN * self.s_now:
@@ -858,7 +858,7 @@ class SpecialPool(Pool):
         row = self.policy
         if self.fast_step > 0.0 and self.queue() + self.held.amount >= 0.5 * self.limit:
             self.limit = raised(self.limit, self.fast_step, float(row["limit_max"]))
-        if self.now_s - self.lowered_s >= float(row["limit_target"]):
+        if self.now_s - self.lowered_s >= float(row["limit_target"]) - TINY:
             self.slow += self.slow_step
             if self.slow >= 1.0:
                 least = float(row["limit_min"])

@@ -652,7 +652,7 @@ def _check_watches(ctl, pools, edges, in_edge, cross, p):
             _crossed(ctl, cross, n_edges + p, side)
 
 
-@_compiled
+@_inlined
 def _publish_calls(arrays, e, rate, felt):
     """Tell the callee of edge ``e`` the new rate of calls; ``felt`` decides whether to wake it."""
     ctl, pools, edges = arrays.ctl, arrays.pools, arrays.edges
@@ -669,7 +669,7 @@ def _publish_calls(arrays, e, rate, felt):
     edges[e].rate = rate
 
 
-@_compiled
+@_inlined
 def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
     """Tell the caller of edge ``e`` how its calls end now."""
     pools, edges = arrays.pools, arrays.edges
@@ -686,7 +686,7 @@ def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
     edges[e].done_r = a.done_new
 
 
-@_compiled
+@_inlined
 def _publish(arrays, p):
     """Let callers and callees of pool ``p`` see the step (after all pools of the tick stepped)."""
     pools, edges, in_edge, out_edge = arrays.pools, arrays.edges, arrays.in_edge, arrays.out_edge

@@ -177,7 +177,7 @@ def _turn(es, slices, e, state, since):
 @inlined
 def wait_over(slices, es, ep, e, h, now):
     """Let probes through when the breaker was open for its time (E31)."""
-    if es[e].breaker == OPEN and now >= es[e].since + ep[e].breaker_open_for:
+    if es[e].breaker == OPEN and now + TINY >= es[e].since + ep[e].breaker_open_for:
         _turn(es, slices, e, HALF_OPEN, now - h)
 
 
@@ -361,7 +361,7 @@ def adapt_limit(pools, ps, pp, p, now):
     limit = ps[p].limit
     if ps[p].fast_x > 0.0 and pools[p].q + ps[p].held >= 0.5 * limit:
         ps[p].limit = _raised(limit, ps[p].fast_x, pp[p].limit_max)
-    if now - ps[p].lowered >= pp[p].limit_target:
+    if now - ps[p].lowered >= pp[p].limit_target - TINY:
         ps[p].slow += ps[p].slow_x
         if ps[p].slow >= 1.0:
             ps[p].limit = _lowered(ps[p].limit, pp[p].limit_decrease, pp[p].limit_min)

@@ -38,7 +38,7 @@ from simulator.flow.kernel.words import (
 from simulator.policies import cache, discipline, service_time
 from simulator.policies.base import SLICES
 from simulator.policies.circuit_breaker import CLOSED
-from simulator.policies.discipline import CODEL, LIFO, PRIORITY
+from simulator.policies.discipline import ADAPTIVE_LIFO, CODEL, LIFO, PRIORITY
 from simulator.policies.load_shedding import CLASSES
 from simulator.policies.retry import PER_FIRST_TRY, PER_SUCCESS, THROTTLE, WINDOWED
 from simulator.policies.service_time import EXPONENTIAL
@@ -54,7 +54,7 @@ _serves_youngest = inlined(discipline.serves_youngest)
 
 @inlined
 def _in_time(pp, p, s, slack):
-    """Chance that a service which starts now ends within ``slack`` (E13, E27)."""
+    """Chance that a service which starts now ends within ``slack`` (E13)."""
     if slack <= 0.0:
         return 0.0
     if pp[p].service_kind == EXPONENTIAL and slack > CERTAIN * s:
@@ -662,7 +662,7 @@ def _serve(A, p, budget):
             left -= y + z
         return ok, alive, gone, dropped
     if kind == CODEL and budget > TINY:
-        now = pools[p].count * pools[p].h
+        now = pools[p].count * pools[p].h - TINY  # a tie is within the interval
         oldest = _codel_age(now, A.pool_state[p].empty, pp[p].codel_interval, pp[p].codel_target)
         dropped, _ = _drop(A, p, oldest)
     part = 0.0
@@ -850,13 +850,28 @@ def _moved(x, before):
     return abs(x - before) > MOVED * max(1.0, abs(before))
 
 
+@inlined
+def _minds_queue(A, p):
+    """Tell whether a policy decides by what waits: then a slow drift of dead work matters too."""
+    pp = A.pool_policy
+    return (
+        A.discipline[p] in (ADAPTIVE_LIFO, PRIORITY, CODEL)
+        or pp[p].contention > 0.0
+        or pp[p].memory == 1
+        or pp[p].concurrency_limit == 1
+        or pp[p].shedding == 1
+    )
+
+
 @compiled
 def state_moved(A, p):
     """Tell whether the state of a policy is under way: then the pool does not sleep (E18)."""
     P, ps = A.pools[p], A.pool_state
     if _moved(ps[p].tokens, ps[p].b_tokens) or _moved(ps[p].limit, ps[p].b_limit):
         return True
-    if _moved(ps[p].debt, ps[p].b_debt) or abs(P.ref_d_old) > TINY:
+    if _moved(ps[p].debt, ps[p].b_debt):
+        return True
+    if abs(P.ref_d_old) > TINY and _minds_queue(A, p):
         return True
     for i in range(P.in0, P.in1):
         e = A.in_edge[i]
