@@ -9,11 +9,11 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.integrate import solve_ivp
+from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize_scalar
-from scipy.special import gammaincc
+from scipy.special import gammaincc, ive
 
-from simulator.verification.closed_forms import mmc_tail
+from simulator.verification.closed_forms import erlang_c, mmc_tail
 
 _STEPS: Final = 4001
 """Grid on which an extremum is found before it is refined."""
@@ -221,3 +221,32 @@ def variance_of_average_constant(fail_rate: float, down: float, window: float) -
     u = h * np.arange(n + 1)
     weight = np.maximum(window - u, 0.0) * (p[steps:] - a)
     return 2.0 * a / window**2 * float(np.trapezoid(weight, u))
+
+
+# ---------------------------------------------------------------------------- last in, first out
+
+
+def lifo_late(rate: float, capacity: float, servers: int, timeout_s: float) -> float:
+    """Return the share that waits longer than a time in M/M/c, last in first out.
+
+    Who waits does so for a busy period that starts with one end of service: density
+    ``exp(-(λ+C)·x)·I_1(2x·√(λC))/(x·√ρ)`` (Kleinrock I, 1975, eq. 5.149, with all servers as one).
+    """
+    root = math.sqrt(rate / capacity)
+    slow = capacity * (1.0 - root) ** 2  # the exponent that is left once I_1 is scaled
+
+    def density(x: float) -> float:
+        return float(ive(1, 2.0 * x * capacity * root)) * math.exp(-slow * x) / (x * root)
+
+    tail, _ = quad(density, timeout_s, timeout_s + 60.0 / slow, limit=200)
+    return erlang_c(servers, servers * rate / capacity) * float(tail)
+
+
+def lifo_buried(rate: float, capacity: float, timeout_s: float) -> float:
+    """Return how many per second an overloaded pool serves after a timeout, ``1/(T·ln(λ/C))``.
+
+    A bounded room is full but for a geometric number, so the place j below the top is come to
+    ``ν_j ∝ (C/λ)^j`` times per second, and who lies there is late with ``exp(-ν_j·T)``:
+    ``Σ ν·exp(-ν·T)`` over a geometric sequence, as an integral.
+    """
+    return 1.0 / (timeout_s * math.log(rate / capacity)) if rate > capacity else math.inf
