@@ -11,7 +11,7 @@ from simulator.errors import UsageError
 from simulator.verification.catalogue import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from simulator.verification.row import Reading, Row
     from simulator.verification.runner import Measured
@@ -106,32 +106,76 @@ def read_evidence(text: str) -> Evidence:
 
 
 def tables(evidence: Evidence) -> str:
-    """Return the tables: what was measured, then what each row states."""
-    lines = [
-        "| id | claim | fidelity | quantity | n | theory | observed | SE | z | tolerance | |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+    """Return the tables: a line a row, then all readings, then what each row states."""
+    kept = evidence["rows"]
+    parts = [
+        _table(["id", "claim", *FIDELITIES], [_summary(row) for row in kept]),
+        "\nA cell: readings that hold, and the largest error as a share of its tolerance.\n",
+        _folded("All readings", READING, [line for row in kept for line in _readings(row)]),
+        _folded("What each row states", STATED, [_stated(row) for row in kept]),
     ]
-    for row in evidence["rows"]:
-        first = [row["id"], row["claim"]]
-        for fidelity, result in row["fidelities"].items():
-            for reading in result["readings"]:
-                lines.append(_line([*first, fidelity, *_cells(reading)]))
-                first = ["", ""]
-            if result["error"]:
-                lines.append(_line([*first, fidelity, result["error"], *[""] * 6, "**no**"]))
-                first = ["", ""]
-    lines += [
-        "",
-        "| id | formula | inputs | source | deliberate errors that turn it red | note |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in evidence["rows"]:
-        cells = [row["id"], row["formula"], row["inputs"], row["source"], _mutants(row)]
-        lines.append(_line([*cells, row["note"]]))
-    return "\n".join(lines) + "\n"
+    return "\n".join(parts)
 
 
-def _line(cells: list[str]) -> str:
+FIDELITIES: Final = ("formula", "flow", "request", "direct")
+READING: Final = (
+    "id", "fidelity", "quantity", "n", "theory", "observed", "SE", "z", "tolerance", "",
+)  # fmt: skip
+STATED: Final = ("id", "formula", "inputs", "source", "deliberate errors it notices", "note")
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join((_line(head), "|---" * len(head) + "|", *map(_line, lines)))
+
+
+def _folded(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    table = _table(head, lines)
+    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>\n"
+
+
+def _summary(row: dict[str, Any]) -> list[str]:
+    cells = [_judged(row["fidelities"].get(name)) for name in FIDELITIES]
+    return [row["id"], row["claim"], *cells]
+
+
+def _judged(result: dict[str, Any] | None) -> str:
+    if result is None:
+        return ""
+    readings = result["readings"]
+    held = sum(reading["passed"] for reading in readings)
+    good = bool(readings) and held == len(readings) and not result["error"]
+    text = f"{held}/{len(readings)}, {_used(readings)}"
+    return text if good else f"**no**: {text}"
+
+
+def _used(readings: list[dict[str, Any]]) -> str:
+    """Return the largest error as a share of its tolerance."""
+    shares = [
+        math.inf
+        if reading["observed"] is None
+        else abs(reading["observed"] - reading["theory"]) / reading["tolerance"]
+        for reading in readings
+        if reading["tolerance"]
+    ]
+    worst = max(shares, default=0.0)
+    return f"{worst:.0%}" if math.isfinite(worst) else "–"
+
+
+def _readings(row: dict[str, Any]) -> Iterator[list[str]]:
+    first = row["id"]
+    for fidelity, result in row["fidelities"].items():
+        for reading in result["readings"]:
+            yield [first, fidelity, *_cells(reading)]
+            first = ""
+        if result["error"]:
+            yield [first, fidelity, result["error"], *[""] * 6, "**no**"]
+
+
+def _stated(row: dict[str, Any]) -> list[str]:
+    return [row["id"], row["formula"], row["inputs"], row["source"], _mutants(row), row["note"]]
+
+
+def _line(cells: Sequence[str]) -> str:
     text = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
     return "| " + " | ".join(text) + " |"
 

@@ -148,7 +148,7 @@ def test_files(rows, capsys, monkeypatch, tmp_path):
     assert text.startswith(f"before\n{evidence.BEGIN}\n")
     assert text.endswith(f"{evidence.END}\nafter\n")
     assert "\nold\n" not in text
-    assert text.count("**no**") == 2
+    assert text.count("**no**") == 4  # two cells of the summary, two readings
     assert "x = 2 \\| y" in text
     saved = json.loads(Path("e.json").read_text())
     assert [r["id"] for r in saved["rows"]] == ["A1", "B1"]
