@@ -81,7 +81,7 @@ EDGE = np.dtype(
         ("rate", _F), ("issued", _F), ("issued_tick", _I), ("admit", _F), ("rate_new", _F),
         ("work", _F),
         # --- outcome of first tries, as the caller learns it
-        ("p_ok", _F), ("latency", _F), ("done_r", _F), ("held", _F),
+        ("p_ok", _F), ("latency", _F), ("done_r", _F), ("held", _F), ("held_rest", _F),
         ("p_new", _F), ("latency_new", _F), ("done_new", _F),
         # --- the same, averaged over about a memory of the pool: what wakes a sleeping neighbour
         ("rate_avg", _F), ("p_avg", _F), ("latency_avg", _F),

@@ -146,3 +146,16 @@ def test_a_sleeper_does_not_miss_a_change_at_the_end_of_its_block(at_s):
     plane = FlowPlane(topology)
     tell(plane, [demand(0.0, 1, 300.0), capacity(at_s, 1, 0.0)], 120.0)
     assert plane.edge_success(1) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_sleeping_caller_wakes_when_its_workers_run_out():
+    """Nothing ends on the edge for a whole timeout, and still the calls under way grow."""
+    pools = {"a": P(rate=1e4, workers=1000.0, s=0.1, room=1e5), "b": P()}
+    edges = [E("a", timeout=30.0), E("b", "a", calls=0.05, timeout=100.0)]
+    topology = build(pools, edges)
+    script = [demand(0.0, topology.service_edge("s0"), 1000.0), capacity(300.0, 1, 0.0)]
+    plane = FlowPlane(topology, sample_period_s=10.0)
+    tell(plane, script, 395.0)
+    blocked, served = plane.samples()[1][-3:, 0, 6], plane.samples()[1][-3:, 0, 1]
+    assert blocked.max() <= 1000.0 * 1.05
+    assert served.max() < 500.0

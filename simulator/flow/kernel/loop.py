@@ -687,6 +687,18 @@ def _publish_outcome(arrays, e, p_ok, latency, felt_p, felt_latency):
 
 
 @_inlined
+def _publish_held(arrays, e, held):
+    """Tell the caller of edge ``e`` how many of its calls are under way: they hold its workers."""
+    pools, edges = arrays.pools, arrays.edges
+    edges[e].held = held
+    caller = edges[e].caller
+    if caller < 0 or pools[caller].awake == 1 or edges[e].kind == ASYNCHRONOUS:
+        return
+    if abs(held - edges[e].held_rest) > LATENCY_TOLERANCE * pools[caller].workers:
+        _wake(arrays, caller)
+
+
+@_inlined
 def _publish(arrays, p):
     """Let callers and callees of pool ``p`` see the step (after all pools of the tick stepped)."""
     pools, edges, in_edge, out_edge = arrays.pools, arrays.edges, arrays.in_edge, arrays.out_edge
@@ -697,7 +709,7 @@ def _publish(arrays, p):
     for i in range(P.in0, P.in1):
         e = in_edge[i]
         a = edges[e]
-        edges[e].held = a.in_flight
+        _publish_held(arrays, e, a.in_flight)
         _publish_outcome(arrays, e, a.p_new, a.latency_new, a.p_avg, a.latency_avg)
     _check_watches(arrays.ctl, pools, edges, in_edge, arrays.cross, p)
 
@@ -763,6 +775,7 @@ def _fall_asleep(arrays, p):
         pools[p].share = P.ref_ok / (P.ref_ok + P.ref_bad)
     for i in range(P.out0, P.out1):
         e = out_edge[i]
+        edges[e].held_rest = edges[e].held
         edges[e].rate_new = edges[e].rate_avg = edges[e].calls * P.ref_served
         if P.special == 1 and arrays.edge_policy[e].deadline == 1:
             alive = special.alive_served(arrays, p, span)
@@ -994,7 +1007,7 @@ def touch_edge(arrays, e, rate, admit, inject):
 def tell_outcome(arrays, e, p_ok, latency, done_r, held):
     """Say how calls to a remote pool end now (R14)."""
     edges = arrays.edges
-    edges[e].held = held
+    _publish_held(arrays, e, held)
     edges[e].done_new = done_r
     _publish_outcome(arrays, e, p_ok, latency, p_ok, latency)
 
