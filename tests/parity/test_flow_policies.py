@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.flow.plane import FlowPlane
 from simulator.flow.policy_layout import special_pools
+from simulator.flow.reference import ReferencePlane
 from simulator.model import CANCEL, DEADLINE_AWARE, LIFO, OPTIONAL, ZOMBIE
 from simulator.policies.adaptive_throttling import AdaptiveThrottling
 from simulator.policies.base import Policy
@@ -26,7 +29,7 @@ from simulator.policies.rate_limit import RateLimit
 from simulator.policies.rejection import Rejection
 from simulator.policies.retry import Retry, RetryBudget
 from simulator.policies.service_time import ServiceTime
-from tests.parity.test_kernel_against_twin import RTOL, SINGLE, agree
+from tests.parity.test_kernel_against_twin import RTOL, SINGLE, agree, both
 from tests.parity.worlds import E, P, build, capacity, demand, distance, outage, tell
 
 
@@ -153,3 +156,187 @@ def test_a_pool_whose_policies_never_bind_is_a_plain_one(name):
         for t in (plain, special)
     )
     assert distance(a, b) <= RTOL
+
+
+def regions(draw: Any) -> tuple[Any, int]:
+    """Draw a pool or a chain of two with any policies at once, and a number for the script."""
+    pick = [draw(st.sampled_from(sorted(ONE_POOL))) for _ in range(draw(st.integers(1, 3)))]
+    pool = [policy for name in pick for policy in ONE_POOL[name][0]]
+    edge = [policy for name in pick for policy in ONE_POOL[name][1]]
+    late = draw(st.sampled_from([ZOMBIE, CANCEL]))
+    room = draw(st.sampled_from([np.inf, 700.0]))
+    clients = draw(st.integers(1, 3))
+    pools = {"a": pool_of(pool, room=room, late=late)}
+    edges = [E("a", retries=2, backoff=0.1, policies=tuple(edge), clients=clients)]
+    if draw(st.booleans()):
+        call = CALLS[draw(st.sampled_from(sorted(CALLS)))]
+        pools["b"] = P(rate=2000.0, workers=400.0, s=0.03)
+        edges = [
+            E("b", timeout=2.0, retries=1),
+            E("a", "b", calls=0.8, retries=2, priority=1, policies=(*edge, *call)),
+        ]
+    return build(pools, edges), len(pools)
+
+
+class Solid:
+    """A plane whose success shares are told only where more than dust was offered."""
+
+    def __init__(self, plane):
+        self.plane = plane
+
+    def samples(self):
+        t_s, pools, edges = self.plane.samples()
+        pools = pools.copy()
+        pools[:, :, 2] = np.where(pools[:, :, 0] > 1e-3, pools[:, :, 2], 1.0)
+        return t_s, pools, edges
+
+    def totals(self):
+        return self.plane.totals()
+
+
+def apart(a, b):
+    """Return the distance of two planes; the share of a millionth of a request is rounding."""
+    return distance(Solid(a), Solid(b))
+
+
+@given(st.data(), st.sampled_from([307.0, 701.0, 1303.0]), st.sampled_from([0.0, 53.0]))
+def test_any_policies_together(data, rate, cut):
+    topology, _ = regions(data.draw)
+    entry = topology.service_edge("s0")
+
+    def script(factor):
+        return [
+            demand(0.0, entry, rate * factor),
+            capacity(2.0, 0, cut, workers=100.0),
+            capacity(4.0, 0, 811.0, workers=100.0),
+        ]
+
+    fast, slow = both(topology, script(1.0), 12.0)
+    off = apart(fast.plane, slow.plane)
+    if off > RTOL:
+        # A breaker, or an adaptive limit, decides by a threshold: then the last bit may decide, and
+        # a change of the input in its twelfth digit must do as much to the twin itself.
+        near = [
+            apart(
+                tell(ReferencePlane(topology, sample_period_s=1.0), script(1.0 + x), 12.0).plane,
+                slow.plane,
+            )
+            for x in (1e-12, -1e-12, 1e-11, -1e-11)
+        ]
+        assert off <= 100.0 * max(near)
+
+
+SLEEPY = ["log-normal", "equal jitter", "windowed budget", "throttle", "adaptive LIFO", "priority"]
+SLEEPY += ["CoDel", "rate limit", "concurrency limit", "load shedding", "rejection", "contention"]
+SLEEPY += ["memory pressure", "throttling", "breaker", "bulkhead", "cache", "hedging"]
+
+
+WAKEFUL = {"adaptive limit", "cache", "contention", "memory pressure", "priority"}
+"""What moves all the time, fills slowly, or decides by a queue that grows."""
+
+
+@pytest.mark.parametrize("rate", [240.0, 701.0])
+@pytest.mark.parametrize("name", [*SLEEPY, "adaptive limit"])
+def test_sleep_does_not_show(name, rate):
+    pool, edge = ONE_POOL[name]
+    room = 900.0 if "shedding" in name or name == "rejection" else np.inf
+    edges = [
+        E("a", retries=2, backoff=0.1, policies=(*edge,)),
+        E("a", timeout=1.7, retries=1, priority=2, policies=(*edge,)),
+    ]
+    topology = build({"a": pool_of(pool, room=room)}, edges)
+    script = [*outage(rate, start_s=20.0, length_s=4.0), demand(0.0, 1, 0.2 * rate)]
+    script += [demand(200.0, 0, 0.3 * rate), demand(200.0, 1, 0.1 * rate)]
+    fine = FlowPlane(topology, sample_period_s=10.0, adaptive=False)
+    sleepy = FlowPlane(topology, sample_period_s=10.0)
+    tell(fine, script, 600.0)
+    tell(sleepy, script, 600.0)
+    assert sleepy.steps < 0.9 * fine.steps or name in WAKEFUL
+    a, b = fine.totals(), sleepy.totals()
+    for which in ("ok", "failed", "attempts"):
+        np.testing.assert_allclose(b[which], a[which], rtol=0.01, atol=2.0)
+    for e in range(2):
+        assert sleepy.edge_success(e) == pytest.approx(fine.edge_success(e), abs=0.01)
+
+
+def test_a_sleeper_wakes_when_the_control_empties_the_cache():
+    edges = [E("a", policies=(of(Cache, hit_max=0.8, keys=5000),))]
+    topology = build({"a": P(rate=100.0, workers=100.0)}, edges)
+    script = [demand(0.0, 0, 200.0), (300.0, "set_hit_frac", {"edge": 0, "frac": 0.0})]
+    sleepy = FlowPlane(topology, sample_period_s=10.0)
+    tell(sleepy, script[:1], 290.0)
+    assert sleepy.arrays.pools["awake"][0] == 0
+    assert sleepy.edge_success(0) > 0.99
+    told = [
+        tell(make(topology, sample_period_s=10.0), script, 600.0).plane
+        for make in (FlowPlane, ReferencePlane)
+    ]
+    assert told[0].samples()[2][-1, 0, 1] < 20.0  # the cache cannot fill: every query times out
+    np.testing.assert_allclose(told[0].samples()[2], told[1].samples()[2], rtol=0.01, atol=2.0)
+
+
+@pytest.mark.parametrize("name", [*SLEEPY, "adaptive limit", "hedging, breaker"])
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_cutting_an_advance_changes_no_bit(name, adaptive):
+    pool, edge = ONE_POOL[name]
+    topology = build({"a": pool_of(pool)}, [E("a", retries=2, policies=(*edge,))])
+    script = outage(701.0, start_s=5.0, length_s=3.0)
+    asked = [(t, "pool_success", {"pool": 0}) for t in np.linspace(0.3, 39.0, 57)]
+    whole, parts = (
+        tell(FlowPlane(topology, sample_period_s=1.0, adaptive=adaptive), what, 40.0).plane
+        for what in (script, script + asked)
+    )
+    for x, y in zip(whole.samples(), parts.samples(), strict=True):
+        assert x.tobytes() == y.tobytes()
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+@pytest.mark.parametrize("name", [*SLEEPY, "adaptive limit", "hedging, breaker"])
+def test_a_plane_goes_on_from_its_saved_state_bit_by_bit(name, seed):
+    pool, edge = ONE_POOL[name]
+    topology = build({"a": pool_of(pool)}, [E("a", retries=2, policies=(*edge,))])
+    script = outage(701.0, start_s=5.0, length_s=3.0)
+
+    def plane(number):
+        rng = None if number is None else np.random.Generator(np.random.PCG64DXSM(number))
+        return FlowPlane(topology, sample_period_s=0.1, rng=rng)
+
+    whole = tell(plane(seed), script, 40.0).plane
+    first = tell(plane(seed), script, 20.0).plane
+    second = plane(None if seed is None else 99)
+    second.restore(first.save())
+    tell(second, [], 40.0)
+    for x, y in zip(whole.samples(), second.samples(), strict=True):
+        assert x.tobytes() == y.tobytes()
+    for column, other in zip(whole.totals().values(), second.totals().values(), strict=True):
+        assert column.tobytes() == other.tobytes()
+    assert second.save() == whole.save()
+
+
+def test_a_saved_state_fits_its_own_region_only():
+    one, two = build({"a": P()}, [E("a")]), build({"a": P(), "b": P()}, [E("a"), E("b")])
+    with pytest.raises(ValueError, match="another region"):
+        FlowPlane(two).restore(FlowPlane(one).save())
+    rng = np.random.Generator(np.random.PCG64DXSM(1))
+    with pytest.raises(ValueError, match="noise"):
+        FlowPlane(one, rng=rng).restore(FlowPlane(one).save())
+
+
+@given(st.data(), st.sampled_from([307.0, 1303.0]), st.sampled_from([0.0, 53.0]))
+def test_first_tries_are_conserved_with_any_policies(data, rate, cut):
+    topology, _ = regions(data.draw)
+    entry = topology.service_edge("s0")
+    plane = FlowPlane(topology, sample_period_s=1.0, guards=True)
+    script = [demand(0.0, entry, rate), capacity(3.0, 0, cut), capacity(6.0, 0, 900.0)]
+    tell(plane, script, 20.0)
+    assert plane.totals()["first"][entry] == pytest.approx(rate * plane.now_s, rel=1e-6)
+    assert np.isfinite(plane.samples()[1]).all()
+    assert (plane.samples()[1][:, :, 3:5] >= -1e-6).all()
+    totals = plane.totals()
+    assert (totals["ok"] + totals["failed"] <= totals["first"] * (1.0 + 1e-9) + 1e-6).all()
+
+
+def test_a_hedge_after_the_timeout_is_never_sent():
+    late = build({"a": P()}, [E("a", timeout=1.0, policies=(of(Hedging, delay="2s"),))])
+    plane = tell(FlowPlane(late, sample_period_s=1.0), [demand(0.0, 0, 1500.0)], 20.0).plane
+    assert plane.totals()["attempts"][0] == pytest.approx(plane.totals()["first"][0])
