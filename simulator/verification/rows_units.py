@@ -259,10 +259,13 @@ S07 = Row(
     "(hourly cap); Turner, New directions in communications, IEEE Communications 24(10), 1986",
     inputs="three scripts ask for far more than 100 an hour of 2000 units and 140 of 4000; 500/s "
     "and bursts of 200 under a load that changes every second, often nothing",
-    fidelities=("direct", "flow"),
+    fidelities=("direct", "flow", "request"),
     measure=_velocity,
     mutants=(
         Mutant("half the window", _half_window, "direct"),
+        bench.pool_mutant(
+            "twice the burst", "request", rate_limit=lambda limit: limit | {"burst": 2 * BUCKET}
+        ),
         bench.pool_mutant(
             "twice the burst", "flow", rate_limit=lambda limit: limit | {"burst": 2 * BUCKET}
         ),
