@@ -196,7 +196,8 @@ class Solid:
 
 def apart(a, b):
     """Return the distance of two planes; the share of a millionth of a request is rounding."""
-    return distance(Solid(a), Solid(b))
+    planes: list[Any] = [Solid(a), Solid(b)]
+    return distance(*planes)
 
 
 @given(st.data(), st.sampled_from([307.0, 701.0, 1303.0]), st.sampled_from([0.0, 53.0]))
