@@ -186,9 +186,8 @@ F13_ASLEEP = Row(
     fidelities=("flow",),
     measure=_asleep,
     mutants=(pool_mutant("half the contention", "flow", contention={"per_attempt": "500us"}),),
-    note="Red while step control (E18) compares flows, queue and the state of other policies, but "
-    "not how many are in service: a pool whose flows are steady falls asleep with the contention "
-    "of a moment ago, and stays fast.",
+    note="Flows are steady long before the number in service is: a pool that looked at flows alone "
+    "fell asleep with the contention of a moment ago, and stayed fast.",
 )
 
 
