@@ -55,7 +55,7 @@ POOL_STATE = np.dtype(
         ("fast_x", _F), ("slow_x", _F),  # answers of this step, by the target of the limit
         ("let_0", _F), ("let_1", _F), ("let_2", _F), ("let_3", _F),  # accepted share by class
         ("alive", _F),     # served for clients that still waited, cumulative
-        ("b_tokens", _F), ("b_limit", _F), ("b_debt", _F), ("b_alive", _F),
+        ("b_tokens", _F), ("b_limit", _F), ("b_debt", _F), ("b_alive", _F), ("b_held", _F),
     ]
 )  # fmt: skip
 """What the policies of a pool remember."""

@@ -839,6 +839,7 @@ def note_state(A, p):
     ps[p].b_tokens = ps[p].tokens
     ps[p].b_limit = ps[p].limit
     ps[p].b_debt = ps[p].debt
+    ps[p].b_held = ps[p].held
     ps[p].b_alive = ps[p].alive
     for i in range(P.in0, P.in1):
         e = A.in_edge[i]
@@ -870,6 +871,8 @@ def state_moved(A, p):
     if _moved(ps[p].tokens, ps[p].b_tokens) or _moved(ps[p].limit, ps[p].b_limit):
         return True
     if _moved(ps[p].debt, ps[p].b_debt):
+        return True
+    if _minds_queue(A, p) and _moved(ps[p].held, ps[p].b_held):
         return True
     if abs(P.ref_d_old) > TINY and _minds_queue(A, p):
         return True
