@@ -128,6 +128,22 @@ def test_deadlines_go_down_a_chain():
     matters(build(pools, edges), build(pools, plain))
 
 
+def test_breaker_opens_at_exactly_its_minimum_of_calls():
+    # All are rejected at once: the fourth failure opens it, not the fifth.
+    policy = made(CircuitBreaker, calls_min=4, window="9s", open_for="9s", probes=1)
+    topology = build({"a": with_pool(rate=0.0, room=0.0)}, [E("a", policies=(policy,))])
+    told = agree(topology, [demand(0.0, 0, 2.0)], 6.0)
+    assert told.plane.totals()["first"][0] > 4 == told.plane.totals()["attempts"][0]
+
+
+def test_an_emptied_cache_fills_again():
+    topology = chain(edge=[EDGE_POLICIES["warm cache"]])
+    script = [*story(topology), (3.0, "set_hit_frac", {"edge": 0, "frac": 0.0})]
+    told = agree(topology, script, 9.0)
+    kept = tell(pair(topology)[1], story(topology), 9.0)
+    assert told.plane.totals()["attempts"][0] != kept.plane.totals()["attempts"][0]
+
+
 BUDGETS = {
     "windowed": made(RetryBudget, deposit="windowed", ratio=0.2, window="1s", min_rate="1/s"),
     "throttle": made(RetryBudget, deposit="throttle", ratio=0.1, bucket=10),
