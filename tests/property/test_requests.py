@@ -91,7 +91,9 @@ def test_a_saved_state_goes_on_as_if_nothing_had_been(kind, pool, edge, rate, at
     script = outage(rate, start_s=3.0, length_s=2.0, full=pool.rate)
     before = [change for change in script if change[0] <= at_s]
     after = [change for change in script if change[0] > at_s]
-    whole = tell(plane_of(kind, topology, seed), [*script, (at_s, "edge_success", {"edge": 0})], 12.0).plane
+    whole = tell(
+        plane_of(kind, topology, seed), [*script, (at_s, "edge_success", {"edge": 0})], 12.0
+    ).plane
     first = tell(plane_of(kind, topology, seed), before, at_s).plane
     second = plane_of(kind, topology, seed + 1)
     second.restore(first.save())
