@@ -8,8 +8,7 @@ have succeeded it closes, with an empty window. Failures are timeouts, rejection
 attempt that was under way when the state changed is not counted. A closed breaker is looked at
 when an attempt ends, an open one when an attempt is wanted; it is asked last, so that what it
 lets through is sent. In the flow, up to ``probes``
-are let through, and it opens again if the failed share of those that ended is ``failed_frac`` or
-more.
+are let through, and it opens again when ``failed_frac`` of them have failed (MODEL.md E31).
 
 Source: Nygard, Release It!, 2nd ed. 2018, ch. 5; Fowler, CircuitBreaker, 2014; the window, the
 minimum of calls and the probes are those of resilience4j's documentation.

@@ -7,7 +7,7 @@ answered without error later than ``target`` after its arrival makes L := max(``
 ``decrease`` · L), at most once per ``target``; one that is answered in time while at least L/2
 (itself included) are in the pool makes L := min(``limit``, L + 1/L). Answers that come too late for
 their callers count too. In the flow: the same with amounts per step (L grows by answered/L, shrinks
-once per ``target`` if the step's answers took longer).
+once per ``target`` when one slow answer is to be expected since the last time; MODEL.md E35).
 
 Source: Little's law; AIMD after Netflix concurrency-limits (AIMDLimit), 2018, with the additive
 step per limit's worth of answers of Chiu and Jain, Computer Networks 17(1), 1989.

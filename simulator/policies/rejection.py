@@ -5,7 +5,7 @@ Equation: every attempt that a pool rejects (for want of room or by a policy of 
 ``work`` and r retries the bad state exists above C / max_p (1 − p**(r+1)) (1 + φ p/(1 − p)). In
 requests a rejection is a job of ``work`` · (one draw of the service time, when it starts) that is
 served before the queue, first come first served, and needs no worker; in the flow the step's work
-is less by ``work`` · (what was rejected in the step before).
+is less by ``work`` · (what was rejected before and is not paid for yet; MODEL.md E39).
 
 Source: derived for this project (F12); slow error paths are in Bronson et al., HotOS 2021.
 
