@@ -34,7 +34,7 @@ EDGE_STATE = np.dtype(
         ("breaker", _I), ("since", _F), ("sent", _F), ("ended", _F), ("failed", _F),
         ("hit", _F), ("hits", _F), ("b_hit", _F),
         ("serving", _F), ("started", _F),
-        ("hedge_steps", _I),
+        ("hedge_steps", _I), ("deadline", _F),
     ]
 )  # fmt: skip
 """What the policies of an edge remember: slices of rolling windows, breaker, hit ratio, and what is
@@ -78,6 +78,18 @@ def call_timeouts(topology: Topology) -> np.ndarray:
         left = shortest[topology.edge_caller] - reserve
         timeout = np.where(inherits, np.maximum(np.minimum(own, left), 1e-3 * own), own)
     return timeout
+
+
+def call_deadlines(topology: Topology) -> np.ndarray:
+    """Return the time (E,) in s that all attempts of a first try have together; inf: no deadline.
+
+    E40: what the caller's callers wait, less the reserve. No retry begins after it.
+    """
+    inherits = (topology.edge_policy["deadline"] == 1) & (topology.edge_caller >= 0)
+    shortest = np.full(topology.n_pools, np.inf)
+    np.minimum.at(shortest, topology.edge_callee, call_timeouts(topology))
+    left = shortest[topology.edge_caller] - topology.edge_policy["deadline_reserve"]
+    return np.where(inherits, left, np.inf)
 
 
 def special_pools(topology: Topology) -> np.ndarray:
@@ -142,6 +154,7 @@ def edge_states(topology: Topology, h: np.ndarray) -> np.ndarray:
     """Return the records (E,) at time 0: closed breakers, caches as they start."""
     states = np.zeros(topology.n_edges, EDGE_STATE)
     states["hit"] = topology.edge_policy["cache_start"]
+    states["deadline"] = call_deadlines(topology)
     states["hedge_steps"] = hedge_steps(topology, h[topology.edge_callee])
     return states
 

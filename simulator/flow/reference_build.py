@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from simulator.flow.policy_layout import call_timeouts, delays, hedge_steps, special_pools
+from simulator.flow.policy_layout import (
+    call_deadlines,
+    call_timeouts,
+    delays,
+    hedge_steps,
+    special_pools,
+)
 from simulator.flow.reference_pool import Edge, Pool
 from simulator.flow.reference_special import SpecialEdge, SpecialPool
 from simulator.model import LIFO
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 def make_edges(topology: Topology, steps_s: np.ndarray) -> list[Edge]:
     """Read the edges, given the steps (P,) of the pools in seconds."""
     timeouts, special = call_timeouts(topology), special_pools(topology)
+    deadlines = call_deadlines(topology)
     hedges = hedge_steps(topology, steps_s[topology.edge_callee])
     edges: list[Edge] = []
     for e in range(topology.n_edges):
@@ -45,7 +52,8 @@ def make_edges(topology: Topology, steps_s: np.ndarray) -> list[Edge]:
             "elapsed_s": [0.0] * (int(policy["retries"]) + 1),
         }
         if special[topology.edge_callee[e]]:
-            edges.append(SpecialEdge(**fields, policy=policy, hedge_steps=int(hedges[e])))
+            own: dict[str, Any] = {"hedge_steps": int(hedges[e]), "deadline_s": float(deadlines[e])}
+            edges.append(SpecialEdge(**fields, policy=policy, **own))
         else:
             edges.append(Edge(**fields))
     return edges

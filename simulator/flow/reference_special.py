@@ -192,6 +192,7 @@ class SpecialEdge(Edge):
     bulkhead: float = 0.0
     priority: int = 0
     hedge_steps: int = 0
+    deadline_s: float = math.inf
     """Age at which a copy is sent; 0: never."""
     step_hits: float = 0.0
     started: float = 0.0
@@ -268,11 +269,12 @@ class SpecialEdge(Edge):
 
     def fail(self, k: int, amount: float, age_s: float, now: int, steps: int) -> None:
         """E6, E28, E29: an amount of attempt ``k`` failed at ``age_s``: try again or give up."""
-        again = self.pay(amount) if k < self.retries else 0.0
+        low, high = self.delay_s[k]
+        in_time = self.elapsed_s[k] + age_s + 0.5 * (low + high) < self.deadline_s  # E40
+        again = self.pay(amount) if k < self.retries and in_time else 0.0
         if self.budget == THROTTLE:
             self.tokens = max(0.0, self.tokens - amount)
         if again > 0.0:
-            low, high = self.delay_s[k]
             amount_was, ages_was = self.again.get(k + 1, (0.0, 0.0))
             ages = ages_was + again * (self.elapsed_s[k] + age_s + 0.5 * (low + high))
             self.again[k + 1] = amount_was + again, ages

@@ -133,12 +133,12 @@ def fail(pools, edges, atts, line, ep, es, slices, low, e, k, amount, age, steps
     again = 0.0
     if ep[e].budget == THROTTLE:
         edges[e].tokens -= amount
-    if k < a.retries:
+    wait = 0.5 * (low[att] + atts[att].backoff)
+    if k < a.retries and atts[att].elapsed + age + wait < es[e].deadline:  # E40
         again = _granted(edges, es, ep, slices, e, amount)
     if ep[e].budget == THROTTLE:
         edges[e].tokens = max(0.0, edges[e].tokens)
     if again > 0.0:
-        wait = 0.5 * (low[att] + atts[att].backoff)
         atts[att + 1].again += again
         atts[att + 1].again_age += again * (atts[att].elapsed + age + wait)
         _back_later(pools, edges, atts, line, low, e, k, again, steps)
