@@ -56,7 +56,8 @@ def test_there_are_rows_and_errors_to_test():
     assert len(MUTANTS) >= len(ROWS)
     quick = [row for row in ROWS if set(row.fidelities) - row.slow]
     assert len(quick) >= 20
-    assert {fidelity for row in ROWS for fidelity in row.fidelities} >= {"formula", "flow"}
+    found = {fidelity for row in ROWS for fidelity in row.fidelities}
+    assert found == {"formula", "flow", "request", "direct"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
