@@ -49,8 +49,9 @@ lint: $(STAMP) ## style, types, layers
 test: lint ## lint, then the test suite but for what is marked slow
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile
 
-verify: $(STAMP) ## theory and claims over many seeds (some minutes)
-	$(PY) -m pytest -q tests/verification tests/validation -m "slow or not slow"
+verify: $(STAMP) ## theory, row by row with its deliberate errors; claims over many seeds (long)
+	$(BIN)/simulator verify --mutants --jobs $(JOBS)
+	$(PY) -m pytest -q -n $(JOBS) tests/validation tests/property -m slow
 
 swarm: $(STAMP) ## random regions, mechanisms and faults with all guards on (MINUTES=5)
 	$(PY) -m tests.swarm --minutes $(or $(MINUTES),5)
