@@ -226,19 +226,21 @@ def allocate(
     ctl["sample_ticks"] = ctl["next_sample"] = max(1, round(sample_period_s / tick))
     ctl["adaptive"], ctl["stochastic"] = adaptive and not stochastic, stochastic
     ctl["noise_next"] = NOISE_BLOCK + n_pools + n_edges  # none drawn yet
-    ctl["stop"] = 2  # the list of awake pools is made first
     if remote is not None:
         pools["remote"] = remote
         from_remote = (topology.edge_caller >= 0) & remote[topology.edge_caller]
         pools["restless"][topology.edge_callee[from_remote]] = 1
     pools["awake"] = 1 - pools["remote"]
+    up = np.flatnonzero(pools["awake"])
+    awake = np.concatenate([up, np.flatnonzero(pools["awake"] == 0)]).astype(np.int64)
+    ctl["n_awake"], ctl["stride"] = len(up), h_ticks[up].min(initial=np.iinfo(np.int64).max)
     pools["block"] = pools["block_left"] = 2
     pools["wake_tick"] = ctl["min_wake"] = np.iinfo(np.int64).max
     cohorts = np.zeros(2 * waiting)
     return Arrays(
         ctl, pools, edges, atts, in_edge.astype(np.int64), out_edge.astype(np.int64),
         cohorts[0::2], cohorts[1::2], np.zeros(dead), np.zeros(line),
-        np.arange(n_pools, dtype=np.int64), np.zeros((2 * (n_pools + n_edges), 3), np.int64),
+        awake, np.zeros((2 * (n_pools + n_edges), 3), np.int64),
         np.zeros(NOISE_BLOCK + n_pools + n_edges if stochastic else 1),
         topology.edge_policy.copy(), topology.pool_policy.copy(),
         topology.discipline.astype(np.int64), edge_states(topology, pools["h"]),
