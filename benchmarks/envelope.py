@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="a tenth of the cases")
+    parser.add_argument("--json", action="store_true", help="print the results, too")
     args = parser.parse_args()
     if args.quick:
         args.pools, args.graphs = args.pools // 10, args.graphs // 10
@@ -211,7 +212,7 @@ def main() -> None:
             name, result = finished.result()
             done[name] = result
             args.out.write_text(json.dumps(dict(sorted(done.items())), indent=1) + "\n")
-    print(f"{len(done)} cases in {args.out}")
+    print(json.dumps(done) if args.json else f"{len(done)} cases in {args.out}")
 
 
 if __name__ == "__main__":

@@ -186,9 +186,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--print", action="store_true", help="print the section, write nothing")
+    parser.add_argument("--json", action="store_true", help="print the headline numbers only")
     args = parser.parse_args()
     results: Results = json.loads(args.results.read_text(encoding="utf-8"))
     text = section(results)
+    if args.json:
+        inside = [c for c in results.values() if is_inside(c)]
+        same = sum(same_end(c) for c in inside)
+        print(json.dumps({"cases": len(results), "inside": len(inside), "same_final_state": same}))
+        return
     if args.print:
         print(text)
         return

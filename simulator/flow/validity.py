@@ -121,6 +121,8 @@ def _reasons(topology: Topology, p: int, load_rps: float, timeout_s: float) -> I
         yield from _edges(topology, p, line, timeout_s / s)
     if _is_spread(topology.pool_policy[p]):
         yield "service times with a heavy tail: a mean hides blocked workers"
+    if (topology.edge_policy["fallback_work"][topology.edge_caller == p] > 0.0).any():
+        yield "fallbacks that cost work: the flow spreads what comes in bursts"
     if _has_client_state(topology, p):
         yield "policies of single clients, of which the flow keeps the mean"
 

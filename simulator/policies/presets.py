@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RetryPreset = Literal[
-    "aws_standard", "finagle", "grpc", "sre_per_request", "sre_per_client", "brooker_token_bucket"
+    "aws_standard",
+    "finagle",
+    "grpc",
+    "sre_per_request",
+    "sre_per_client",
+    "sre_server_wide",
+    "brooker_token_bucket",
 ]
 
 RETRY_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -44,6 +50,11 @@ RETRY_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "sre_per_client": {
         "retries_max": 2,
         "budget": {"deposit": "windowed", "ratio": 0.1, "window": "2m", "min_rate": "0/s"},
+    },
+    # The same book, ch. 22: a server-wide budget, e.g. 60 retries a minute and process.
+    "sre_server_wide": {
+        "retries_max": 2,
+        "budget": {"deposit": "windowed", "ratio": 0.0, "window": "1m", "min_rate": "60/min"},
     },
     # Brooker 2022, simulator code: deposit 0.1 with every call, cost 1, size 5.
     "brooker_token_bucket": {

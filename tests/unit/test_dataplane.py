@@ -11,6 +11,7 @@ from simulator.flow.plane import FlowPlane
 from simulator.flow.validity import concerns, steady_load
 from simulator.model import AS_THE_RUN, CANCEL, FLOW, REQUEST
 from simulator.policies.cache import Cache
+from simulator.policies.fallback import Fallback
 from simulator.policies.service_time import ServiceTime
 from simulator.request.plane import RequestPlane
 from simulator.sampling import Streams
@@ -160,6 +161,13 @@ def test_concerns_and_their_reasons(first_rps, pool, edge, text):
     found = reasons(first_rps, pool, edge)
     assert len(found) >= 1
     assert any(text in reason for reason in found), found
+
+
+def test_fallbacks_that_cost_work_are_a_concern_of_their_caller():
+    edges = [E("a"), E("b", "a", policies=(Fallback(work=3.0),))]
+    topology = build({"a": P(workers=1000.0), "b": P()}, edges)
+    found = concerns(topology, np.array([100.0]))
+    assert [(c.pool, "fallbacks" in c.reason) for c in found] == [(0, True)]
 
 
 @pytest.mark.parametrize(
