@@ -114,7 +114,9 @@ def test_more_retries_never_save_an_overloaded_pool(load, room):
         plane = run(topology, [demand(0.0, 0, 1000.0 * load)], 60.0)
         ok = float(plane.totals()["ok"][0])
         lost.append(float(plane.totals()["first"][0]) - ok)
-    assert all(more >= less * 0.995 - 1.0 for less, more in itertools.pairwise(lost))
+    # A pool at the edge may sleep through a few of 60,000 first tries (E18: two in a thousand).
+    slack = 1e-4 * 60.0 * 1000.0 * load
+    assert all(more >= less * 0.995 - slack for less, more in itertools.pairwise(lost))
 
 
 @given(st.floats(0.0, 3.0), st.booleans(), st.booleans())
