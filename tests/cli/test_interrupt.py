@@ -27,12 +27,12 @@ from simulator.cli import main
 
 simulate, said = engine.simulate, []
 
-def telling(spec, *, seed, progress):
+def telling(spec, *, seed, progress, **options):
     def tell(t_s, end_s):
         if t_s > 3600.0 and not said:
             said.append(print("an hour has passed", flush=True))
         progress(t_s, end_s)
-    return simulate(spec, seed=seed, progress=tell)
+    return simulate(spec, seed=seed, progress=tell, **options)
 
 engine.simulate = telling
 sys.exit(main())
